@@ -1,0 +1,59 @@
+"""The coercion at the kernels' doors: whatever a caller has, as C-contiguous arrays of the agreed types and shapes."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+F64: TypeAlias = npt.NDArray[np.float64]
+I64: TypeAlias = npt.NDArray[np.int64]
+I8: TypeAlias = npt.NDArray[np.int8]
+Bool: TypeAlias = npt.NDArray[np.bool_]
+
+
+def rows(*columns: npt.ArrayLike) -> list[F64]:
+    """Broadcast scalars and vectors against each other to contiguous float64 vectors of one length.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an input has more than one dimension.
+    """
+    arrays = np.broadcast_arrays(*(np.asarray(c, dtype=np.float64) for c in columns))
+    if arrays[0].ndim > 1:
+        raise ValueError(f"expected scalars or vectors, got shape {arrays[0].shape}")
+    return [np.ascontiguousarray(np.atleast_1d(a)) for a in arrays]
+
+
+def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, list[F64]]:
+    """Broadcast an option batch: `is_call` to bool, everything else to float64, all of one length.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, an input has more than one dimension, or `is_call` is neither true nor false.
+    """
+    flag = np.asarray(is_call)
+    if flag.dtype != np.bool_ and (flag.dtype.kind not in "iuf" or not np.isin(flag, (0, 1)).all()):
+        raise ValueError("is_call must be boolean")
+    arrays = rows(flag.astype(np.float64), *columns)
+    return arrays[0] != 0.0, arrays[1:]
+
+
+def series(values: npt.ArrayLike, lengths: npt.ArrayLike | None) -> tuple[F64, I64]:
+    """Coerce left-aligned series to (n, t) float64 and their lengths to (n,) int64 (all t when None).
+
+    Raises
+    ------
+    ValueError
+        If values are not one- or two-dimensional, or lengths do not fit or lie outside 0..t.
+    """
+    array = np.ascontiguousarray(np.atleast_2d(np.asarray(values, dtype=np.float64)))
+    if array.ndim != 2:
+        raise ValueError(f"expected series of shape (n, t), got {array.shape}")
+    n, t = array.shape
+    size = np.full(n, t) if lengths is None else np.asarray(lengths)
+    size = np.ascontiguousarray(np.broadcast_to(size, (n,)).astype(np.int64))
+    if n and (size.min() < 0 or size.max() > t):
+        raise ValueError(f"lengths must lie in 0..{t}")
+    return array, size

@@ -1,0 +1,160 @@
+"""The one place where Numba is configured.
+
+Rules of this file: every compiled function of the project goes through `scalar` or `kernel`, and the compiled code of a
+module is stored under a name that changes whenever anything it is made of changes.
+
+Numba's own disk cache does not notice an edit in another file (numba, docs/source/developer/caching.rst), keys a
+user-provided folder on the absolute path of the source (so it misses after a move of the tree), and needs a writable
+folder even to read. So the cache has its own locator: `kernels/.cache/<host>-<fingerprint>/`, where the fingerprint hashes
+the sources of the module and of every kernel module that it imports, and the host part names the CPU and its features.
+An unreadable entry is a miss; an unwritable folder costs the saving, never the start.
+"""
+
+import ast
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+from llvmlite import binding as llvm
+from numba.core import caching
+
+_HERE: Final = Path(__file__).resolve().parent
+_log = logging.getLogger(__name__)
+logging.getLogger("numba").setLevel(logging.WARNING)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# `contract` lets LLVM fuse a*b+c and `nsz` lets it ignore the sign of zero; both keep NaN and infinity meaningful.
+# fastmath=True would make every NaN test undefined.
+FAST: Final = frozenset({"contract", "nsz"})
+
+
+@cache
+def host() -> str:
+    """Name the CPU that code is compiled for: its LLVM name and a hash of its features."""
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        # With a CPU name other than the host's, Numba compiles for that CPU's own features.
+        features = "" if "NUMBA_CPU_NAME" in os.environ else llvm.get_host_cpu_features().flatten()
+    return f"{name}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+@cache
+def _imported(module: str) -> frozenset[str]:
+    """Find the kernel modules that a kernel module imports directly."""
+    tree = ast.parse((_HERE / f"{module}.py").read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kernels":
+            tail = (node.module or "").split(".")[1:]
+            names.update(tail[:1] or [alias.name for alias in node.names])
+        elif isinstance(node, ast.Import):
+            names.update(a.name.split(".")[1] for a in node.names if a.name.startswith("kernels."))
+    return frozenset(name for name in names if (_HERE / f"{name}.py").exists())
+
+
+@cache
+def fingerprint(module: str) -> str:
+    """Hash the sources that the compiled code of one kernel module is made of (hex, 12 digits)."""
+    todo, seen = [module, "_jit"], set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(_imported(name))
+    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
+    for name in sorted(seen):
+        digest.update(name.encode() + b"\0" + (_HERE / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class _Locator(caching._CacheLocator):  # type: ignore[misc, no-any-unimported]
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+        self._stamp = fingerprint(Path(py_file).stem)
+
+    def get_cache_path(self) -> str:
+        return str(_HERE / ".cache" / f"{host()}-{self._stamp}")
+
+    def get_source_stamp(self) -> str:
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc, no-any-unimported]
+    _locator_classes = (_Locator,)
+
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc, no-any-unimported]
+    _impl_class = _CacheImpl
+
+    def load_overload(self, sig: object, target_context: object) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a truncated or foreign file: compile again
+            _log.warning("compiled cache: %s unreadable (%s), compiling again", self._name, error)
+            return None
+
+    def save_overload(self, sig: object, data: object) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _log.warning("compiled cache: cannot write %s (%s)", self.cache_path, error.strerror)
+
+
+def scalar(function: F) -> F:
+    """Compile the arithmetic of one option or one observation; LLVM inlines it into the kernels that call it.
+
+    No fast-math at all: the elementary functions need `(x + MAGIC) - MAGIC` and compensated terms to survive.
+    """
+    return cast(F, numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+
+def helper(function: F) -> F:
+    """Compile a step shared by several kernels (a linear solve, one likelihood); called, not necessarily inlined."""
+    return cast(F, numba.njit(nogil=True, error_model="numpy", fastmath=set(FAST))(function))
+
+
+def kernel(signature: str, *, fast: frozenset[str] = FAST) -> Callable[[F], F]:
+    """Compile a loop over a whole batch, on import, for exactly these types.
+
+    Parameters
+    ----------
+    signature : str
+        Numba signature, `"void(float64[::1], ...)"`. Other types raise TypeError: no request ever compiles.
+    fast : frozenset of str
+        LLVM fast-math flags. Never `nnan` or `ninf`: NaN means "missing" here. An empty set means none.
+    """
+
+    def compile_(function: F) -> F:
+        dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast) or False)(function)
+        if os.environ.get("BQ_KERNEL_CACHE") != "off":  # off: the vectorisation test reads fresh machine code
+            dispatcher._cache = _Cache(function)
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+        compiled.append(dispatcher)
+        return cast(F, dispatcher)
+
+    return compile_
+
+
+compiled: Final[list[Any]] = []
+"""Every kernel that has been imported, for the warm-up report and the vectorisation test."""
+
+
+def cache_misses() -> int:
+    """Count the kernels that were compiled in this process instead of loaded from the cache."""
+    return sum(sum(k.stats.cache_misses.values()) for k in compiled)

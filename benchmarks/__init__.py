@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against references in one run, never absolute promises."""

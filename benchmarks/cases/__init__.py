@@ -1,0 +1,1 @@
+"""One module per kernel family: what is measured, against what, and how accurate it is."""

@@ -1,0 +1,18 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Locate the folder of real data that `BQ_TEST_DATA` names, or skip the test."""
+    name = os.environ.get("BQ_TEST_DATA")
+    if not name:
+        pytest.skip("BQ_TEST_DATA does not name a folder of real data")
+    path = Path(name)
+    if not path.is_dir():
+        pytest.skip(f"BQ_TEST_DATA names {name!r}, which is not a folder")
+    return path

@@ -1,0 +1,1 @@
+"""Reference implementations that feed both tests and benchmarks: one module per kernel family."""

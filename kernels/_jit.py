@@ -5,8 +5,9 @@ module is stored under a name that changes whenever anything it is made of chang
 
 Numba's own disk cache does not notice an edit in another file (numba, docs/source/developer/caching.rst), keys a
 user-provided folder on the absolute path of the source (so it misses after a move of the tree), and needs a writable
-folder even to read. So the cache has its own locator: `kernels/.cache/<host>-<fingerprint>/`, where the fingerprint hashes
-the sources of the module and of every kernel module that it imports, and the host part names the CPU and its features.
+folder even to read. So the cache has its own locator: `kernels/.cache/<host>-<fingerprint>/`, where the fingerprint
+hashes the sources of the module and of every kernel module that it imports, and the host part names the CPU and its
+features.
 An unreadable entry is a miss; an unwritable folder costs the saving, never the start.
 """
 
@@ -74,7 +75,7 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()[:12]
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc, no-any-unimported]
+class _Locator(caching._CacheLocator):
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
@@ -94,11 +95,11 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc, no-any-unimported]
         return cls(py_func, py_file)
 
 
-class _CacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc, no-any-unimported]
+class _CacheImpl(caching.CompileResultCacheImpl):
     _locator_classes = (_Locator,)
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc, no-any-unimported]
+class _Cache(caching.FunctionCache):
     _impl_class = _CacheImpl
 
     def load_overload(self, sig: object, target_context: object) -> Any:

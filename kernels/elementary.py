@@ -2,8 +2,8 @@
 
 Numba has had no vector mathematics library since 0.62: a `math.exp` in a loop is a scalar library call, and one such
 call keeps the whole loop from becoming packed code. These functions are straight lines of FMAs, selects and bit
-operations. They are `scalar`s for use inside kernels; there is no array door here. No fast-math may reach them: the argument
-reduction needs `(x + MAGIC) - MAGIC`, and the tails need their compensation terms.
+operations. They are `scalar`s for use inside kernels; there is no array door here. No fast-math may reach them: the
+argument reduction needs `(x + MAGIC) - MAGIC`, and the tails need their compensation terms.
 
 Coefficients: minimax polynomials computed for this file; the shape of each reduction is Cody & Waite's (exp, log), the
 single rational map of Shepherd & Laframboise (1981), Math. Comp. 36 (erfcx), and Cody's exact square (1969), Math.

@@ -1,0 +1,1 @@
+"""ButterQuant: where each share is going, how much it will move, and which butterfly, if any, is worth buying."""

@@ -1,0 +1,1 @@
+"""From snapshots to analyses: which kernels make an answer, and in what order."""

@@ -1,0 +1,1 @@
+"""Universes, scans, and what is remembered of them."""

@@ -191,13 +191,13 @@ class Cache(Generic[K]):
     def fail(self, key: K, problem: Problem, ticket: int) -> Entry | Problem:
         """Note that the work for a key came to nothing; give the older answer if one may stand in, else the problem."""
         entry: Entry | None = self._entries.get(key)
+        seconds = REFUSAL_SECONDS.get(problem.code, 0.0)
         if entry is not None and problem.code not in FINAL:
             entry.stale = True
-            entry.soft_until = max(entry.soft_until, self.clock() + self.lives.retry)
+            entry.soft_until = max(entry.soft_until, self.clock() + max(self.lives.retry, seconds))
             entry.ahead_at = entry.soft_until
             entry.grace_until = max(entry.grace_until, entry.soft_until)
             return entry
-        seconds = REFUSAL_SECONDS.get(problem.code, 0.0)
         if seconds and not self._overtaken(key, ticket):
             self._entries.pop(key, None)
             self._refusals[key] = Refusal(problem, self.clock() + seconds)

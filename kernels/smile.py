@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kernels import status
 from kernels._arrays import F64, I8
 from kernels._jit import helper, kernel
-from kernels.svi import g_at, least_g, repair_one, weighted_square
+from kernels.svi import copy, g_at, least_g, repair_one, weighted_square
 from kernels.svi_fit import LANES, fit_one, level_skew
 
 MIN_QUOTES: Final = 5
@@ -70,14 +70,21 @@ def _usable(k_row: F64, w_row: F64, om_row: F64, k: F64, w: F64, om: F64) -> tup
 
 
 @helper
-def _scale(values: F64, n: int) -> float:
-    """Divide weights by their largest, so that huge or tiny ones neither overflow nor vanish; returns it."""
+def _scale(values: F64, n: int) -> None:
+    """Divide weights by their largest, so that huge or tiny ones neither overflow nor vanish."""
     top = 0.0
     for i in range(n):
         top = max(top, values[i])
     for i in range(n):
         values[i] /= top
-    return top
+
+
+@helper
+def _sum(values: F64, n: int) -> float:
+    total = 0.0
+    for i in range(n):
+        total += values[i]
+    return total
 
 
 @helper
@@ -88,50 +95,49 @@ def _range_of(k: F64, n: int) -> tuple[float, float]:
     return low, high
 
 
+@helper
+def _fit_usable(k: F64, w: F64, om: F64, n: int, eta: float, work: F64, raw: F64, out: F64) -> int:
+    """Fit, check and repair one slice; fills the row of `out` where there is a result and returns its status."""
+    _scale(om, n)
+    at_bound = fit_one(k, w, om, n, work, raw) if math.isnan(eta) else level_skew(k, w, om, n, eta, raw)
+    low, high = _range_of(k, n)
+    width = high - low
+    fitted_g = least_g(raw[0], raw[1], raw[2], raw[3], raw[4], low - width, high + width)
+    least = fitted_g
+    if not fitted_g >= 0.0:
+        at_bound = True
+        least = repair_one(raw, low - width, high + width)
+    error = math.sqrt(weighted_square(raw, k, w, om, n) / _sum(om, n))
+    if not math.isfinite(error):
+        return status.NOT_CONVERGED
+    if not least >= 0.0:
+        return status.ARBITRAGE
+    raw[5] = error
+    copy(raw, out)
+    out[6], out[7] = least, fitted_g
+    return status.AT_BOUND if at_bound else status.OK
+
+
 @kernel("void(float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64, float64[:, ::1], int8[::1])")
 def _fit(k_all: F64, w_all: F64, om_all: F64, tau: F64, eta: float, out: F64, code: I8) -> None:
-    """Fit every row: SVI where eta is NaN, else the two-parameter slice. out columns: the fields of Svi."""
+    """Fit every row: SVI where eta is NaN, else the two-parameter slice. `out`, full of NaN: a row as Svi's fields."""
     size = k_all.shape[1]
     k, w, om = np.empty(size), np.empty(size), np.empty(size)
     work, raw = np.empty((8, LANES)), np.empty(6)
-    svi = math.isnan(eta)
+    fewest = MIN_QUOTES if math.isnan(eta) else 2
     for row in range(tau.size):
-        out[row, :] = math.nan
-        if not math.isfinite(tau[row]):
-            code[row] = status.BAD_INPUT
-            continue
         n, distinct = _usable(k_all[row], w_all[row], om_all[row], k, w, om)
-        if n < 0:
+        if n < 0 or not math.isfinite(tau[row]):
             code[row] = status.BAD_INPUT
-            continue
-        if tau[row] <= 0.0:
+        elif tau[row] <= 0.0:
             code[row] = status.EXPIRED
-            out[row, :] = 0.0
+            for j in range(6):
+                out[row, j] = 0.0
             out[row, 4] = out[row, 6] = out[row, 7] = 1.0
-            continue
-        if distinct < (MIN_QUOTES if svi else 2):
+        elif distinct < fewest:
             code[row] = status.TOO_FEW_DATA
-            continue
-        _scale(om, n)
-        at_bound = fit_one(k, w, om, n, work, raw) if svi else level_skew(k, w, om, n, eta, raw)
-        low, high = _range_of(k, n)
-        width = high - low
-        fitted_g = least_g(raw[0], raw[1], raw[2], raw[3], raw[4], low - width, high + width)
-        g = fitted_g
-        if not fitted_g >= 0.0:
-            at_bound = True
-            g = repair_one(raw, low - width, high + width)
-        finite = math.isfinite(raw[0] + raw[1] + raw[2] + raw[3] + raw[4])
-        if not (g >= 0.0 and finite):
-            code[row] = status.ARBITRAGE if finite else status.NOT_CONVERGED
-            continue
-        weight = 0.0
-        for i in range(n):
-            weight += om[i]
-        out[row, :5] = raw[:5]
-        out[row, 5] = math.sqrt(weighted_square(raw, k, w, om, n) / weight)
-        out[row, 6], out[row, 7] = g, fitted_g
-        code[row] = status.AT_BOUND if at_bound else status.OK
+        else:
+            code[row] = _fit_usable(k, w, om, n, eta, work, raw, out[row])
 
 
 @kernel("void(float64[:, ::1], float64[::1], float64[::1], float64[::1])")
@@ -196,7 +202,7 @@ def _run_fit(k: npt.ArrayLike, w: npt.ArrayLike, om: npt.ArrayLike, tau: npt.Arr
     points, variance, weights = _smile_rows(k, w, om)
     n = points.shape[0]
     times = np.array(np.broadcast_to(np.asarray(tau, dtype=np.float64), (n,)))
-    out, code = np.empty((n, 8)), np.empty(n, np.int8)
+    out, code = np.full((n, 8), np.nan), np.empty(n, np.int8)
     _fit(points, variance, weights, times, eta, out, code)
     a, b, rho, m, s, error, min_g, fitted_g = np.ascontiguousarray(out.T)
     return Svi(a, b, rho, m, s, error, min_g, code, fitted_g)

@@ -44,6 +44,13 @@ def g_at(a: float, b: float, rho: float, m: float, s: float, k: float) -> float:
 
 
 @helper
+def copy(source: F64, target: F64) -> None:
+    """Copy a short vector to the front of another: a slice assignment takes seconds to compile."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@helper
 def least_g(a: float, b: float, rho: float, m: float, s: float, low: float, high: float) -> float:
     """Least g on [low, high]: a grid, then golden sections around its least point."""
     step = (high - low) / (_G_POINTS - 1)
@@ -144,10 +151,10 @@ def repair_one(raw: F64, low: float, high: float) -> float:
             g = least_g(trial[0], trial[1], trial[2], trial[3], trial[4], low, high)
         if g >= _REPAIRED_G:
             share_low, best_g = share, g
-            best[:] = trial
+            copy(trial, best)
         else:
             share_high = share
-    raw[:5] = best
+    copy(best, raw)
     return best_g
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernels._arrays import F64
 from kernels._jit import helper
-from kernels.svi import ssvi_raw, variance_at, weighted_square
+from kernels.svi import copy, ssvi_raw, variance_at, weighted_square
 
 LANES: Final = 48  # 42 grid points, padded to whole vectors
 # The wings' slopes b(1 +- rho) stay below 2 (Lee 2004), by a margin that keeps g positive far out.
@@ -123,7 +123,9 @@ def _moments(k: F64, w: F64, om: F64, n: int, m: float, s: float, mom: F64) -> N
 @helper
 def _grid_moments(k: F64, w: F64, om: F64, n: int, grid: F64, acc: F64) -> None:
     """Moments of every (m, 1/s) of the starting grid at once; the grid points are the lanes."""
-    acc[:] = 0.0
+    for p in range(6):
+        for j in range(LANES):
+            acc[p, j] = 0.0
     for i in range(n):
         ki, o, ov = k[i], om[i], om[i] * w[i]
         for j in range(LANES):
@@ -234,8 +236,8 @@ def _refine(
         if new_cost < cost:
             small = cost - new_cost <= 1e-13 * cost and damping < 1.0
             cost, m, u = new_cost, new_m, new_u
-            sol[:] = trial
-            gn[:] = new_gn
+            copy(trial, sol)
+            copy(new_gn, gn)
             damping = max(0.1 * damping, 1e-9)
             if small:
                 break
@@ -297,7 +299,7 @@ def fit_one(k: F64, w: F64, om: F64, n: int, work: F64, out: F64) -> bool:
         other, m2, u2 = _refine(k, w, om, n, grid[0, second], -math.log(grid[1, second]), box, sol, trial, mom)
         if other < cost:
             cost, m, u = other, m2, u2
-            best[:] = sol
+            copy(sol, best)
     s = math.exp(u)
     y = best[1] + best[2]
     out[0], out[1], out[3], out[4], out[5] = best[0], 0.5 * y / s, m, s, cost
@@ -353,6 +355,6 @@ def level_skew(k: F64, w: F64, om: F64, n: int, eta: float, out: F64) -> bool:
         if not moved:
             break
     ssvi_raw(math.exp(z), rho, eta, raw)
-    out[:5] = raw
+    copy(raw, out)
     out[5] = cost
     return abs(rho) >= _RHO_MAX

@@ -21,6 +21,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate: float = 0.04  # continuous, used where the market has no curve
     state_dir: str = ".state"  # bars kept on disk, tasks, snapshot of the cache
 
+    compute_threads: int = 0  # slices analysed at a time; 0 for one a core
+    fetch_threads: int = 4  # calls of the market at a time
+    cache_mib: int = 64  # encoded answers kept in memory
+    soft_ttl_s: float = 60.0  # how long an answer is fresh while the exchange is open
+    soft_ttl_closed_s: float = 900.0  # and while it is closed, or the market is not live
+    deadline_s: float = 20.0  # when a request is answered with what is there, unless it says so itself (25 at most)
+    list_limit: int = 500  # tickers in one synchronous request
+    task_limit: int = 5000  # tickers in one task
+    max_backlog_s: float = 5.0  # predicted work ahead of an interactive request, beyond which it is refused
+    max_flights: int = 20_000  # tickers being waited for, beyond which requests are refused
+    max_connections: int = 12_000  # beyond which a connection is answered with 503 and closed
+    keepalive_s: float = 100.0  # idle connections; longer than the proxy in front keeps them (Heroku 90, nginx 60)
+    header_timeout_s: float = 10.0  # for the head of a request to arrive
+    body_timeout_s: float = 5.0  # for its body
+    write_stall_s: float = 30.0  # for a client to read anything of its answer
+    client_rate: float = 0.0  # tickers a second for each client; 0 for no limit
+    client_burst: float = 1000.0  # tickers that a client may ask for at once, where there is a limit
+    trusted_proxy: str = ""  # addresses or networks whose X-Forwarded-For counts, with commas; * for any
+    drain_s: float = 0.0  # between saying "not ready" and closing the door at shutdown (5 behind Kubernetes)
+    snapshot_s: float = 60.0  # between two snapshots of the cache on disk; 0 for none
+    slow_s: float = 0.5  # requests that take longer are logged
+    hot_path: bool = True  # answer complete requests for stored answers before they reach aiohttp
+
 
 def environment_name(field: str) -> str:
     """Name the environment variable of a setting."""

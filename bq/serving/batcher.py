@@ -82,6 +82,13 @@ class Ran(NamedTuple):
     seconds: float
 
 
+class Worked(NamedTuple):
+    """What a call of compute came to: an answer for each key, in order, and how long encoding them took."""
+
+    answers: Sequence[bytes | Problem]
+    encode_s: float
+
+
 class Running(Generic[K, S]):
     """A fetch or a slice that was begun."""
 
@@ -114,7 +121,7 @@ class Batcher(Generic[K, S]):
         self,
         cache: Cache[K],
         fetch: Callable[[Sequence[K]], Awaitable[Sequence[S | Problem]]],
-        compute: Callable[[Sequence[K], Sequence[S]], Awaitable[Sequence[bytes | Problem]]],
+        compute: Callable[[Sequence[K], Sequence[S]], Awaitable[Worked]],
         *,
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -370,32 +377,34 @@ class Batcher(Generic[K, S]):
     async def _run_slice(self, running: Running[K, S]) -> None:
         flights = running.flights
         bisections = self.tally.bisections
-        answers = await self._answers([f.key for f in flights], [f.snapshot for f in flights])  # type: ignore[misc]
+        work = await self._work([f.key for f in flights], [f.snapshot for f in flights])  # type: ignore[misc]
         seconds = self._clock() - running.began
         if bisections == self.tally.bisections and not running.given_up:
             self.compute_cost.observe(len(flights), seconds)
         self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds))
-        for flight, answer in zip(flights, answers, strict=True):
-            flight.compute_s, flight.batch = seconds, len(flights)
+        for flight, answer in zip(flights, work.answers, strict=True):
+            flight.compute_s, flight.encode_s, flight.batch = seconds - work.encode_s, work.encode_s, len(flights)
             self._settle(flight, answer)
 
-    async def _answers(self, keys: Sequence[K], snapshots: Sequence[S]) -> Sequence[bytes | Problem]:
+    async def _work(self, keys: Sequence[K], snapshots: Sequence[S]) -> Worked:
         self.tally.slices += 1
         self.tally.computed += len(keys)
         try:
-            answers = await self._compute(keys, snapshots)
-            if len(answers) != len(keys):
-                raise RuntimeError(f"{len(answers)} answers to {len(keys)} keys")
+            work = await self._compute(keys, snapshots)
+            if len(work.answers) != len(keys):
+                raise RuntimeError(f"{len(work.answers)} answers to {len(keys)} keys")
         except Exception as error:
             if len(keys) == 1:
                 self.tally.poisoned += 1
                 _log.exception("%r is poisonous", keys[0])
-                return [Problem("compute_failed", f"The analysis failed: {type(error).__name__}. This is a defect.")]
+                name = type(error).__name__
+                return Worked([Problem("compute_failed", f"The analysis failed: {name}. This is a defect.")], 0.0)
             self.tally.bisections += 1
             half = len(keys) // 2
-            first = await self._answers(keys[:half], snapshots[:half])
-            return [*first, *await self._answers(keys[half:], snapshots[half:])]
-        return answers
+            first = await self._work(keys[:half], snapshots[:half])
+            second = await self._work(keys[half:], snapshots[half:])
+            return Worked([*first.answers, *second.answers], first.encode_s + second.encode_s)
+        return work
 
     # --- the life of a flight ---------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Flight(Generic[K, S]):
     """The work for one key, however many requests wait for it."""
 
     __slots__ = (
-        "batch", "begun", "compute_s", "fetch_s", "key", "lanes", "owner", "queue_s", "rank",
+        "batch", "begun", "compute_s", "encode_s", "fetch_s", "key", "lanes", "owner", "queue_s", "rank",
         "refresh", "snapshot", "stage", "ticket", "waiters",
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ class Flight(Generic[K, S]):
         self.waiters: dict[Waiter[K, S], int] = {}
         self.snapshot: S | None = None
         self.begun = now  # of the present stage
-        self.queue_s = self.fetch_s = self.compute_s = 0.0
+        self.queue_s = self.fetch_s = self.compute_s = self.encode_s = 0.0
         self.batch = 0
 
     def wanted(self, now: float) -> bool:
@@ -71,7 +71,7 @@ class Waiter(Generic[K, S]):
         self.answers: dict[int, Answer] = {}
         self.waiting: dict[int, Flight[K, S]] = {}
         self.expired = False
-        self.queue_s = self.fetch_s = self.compute_s = 0.0  # the worst of its flights
+        self.queue_s = self.fetch_s = self.compute_s = self.encode_s = 0.0  # the worst of its flights
         self.batch = 0
         self._loop = loop
         self._arrived: list[int] = []
@@ -87,6 +87,7 @@ class Waiter(Generic[K, S]):
         self.queue_s = max(self.queue_s, flight.queue_s)
         self.fetch_s = max(self.fetch_s, flight.fetch_s)
         self.compute_s = max(self.compute_s, flight.compute_s)
+        self.encode_s = max(self.encode_s, flight.encode_s)
         self.batch = max(self.batch, flight.batch)
         if self._eager or not self.waiting:
             self._wake()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bq.errors import Problem
-from bq.serving.batcher import Batcher, Limits
+from bq.serving.batcher import Batcher, Limits, Worked
 from bq.serving.cache import Cache, Entry, Lives
 from bq.serving.flights import Rank, Waiter
 from tests.serving.loop import run
@@ -47,13 +47,13 @@ class Room:
         await asyncio.sleep(self.fetch_s)
         return [UNKNOWN if key in self.unknown else f"snapshot of {key}" for key in keys]
 
-    async def compute(self, keys: Sequence[str], snapshots: Sequence[str]) -> list[bytes | Problem]:
+    async def compute(self, keys: Sequence[str], snapshots: Sequence[str]) -> Worked:
         self.slices.append((asyncio.get_running_loop().time(), list(keys)))
         await asyncio.sleep(0.1 * len(keys) + self.hang)
         assert list(snapshots) == [f"snapshot of {key}" for key in keys]
         if self.poison.intersection(keys):
             raise ValueError("poison")
-        return [key.lower().encode() for key in keys]
+        return Worked([key.lower().encode() for key in keys], 0.0)
 
     def ask(self, keys: str | Sequence[str], rank: Rank = Rank.INTERACTIVE, deadline: float = 1e6, owner: str = ""):
         return self.batcher.ask(dict(enumerate(keys)), deadline=deadline, rank=rank, owner=owner)
@@ -127,7 +127,7 @@ def test_whatever_comes_while_the_pool_is_busy_is_the_next_batch():
 
 def test_slices_are_cut_by_predicted_time():
     async def main():
-        room = Room(slice_s=0.4)
+        room = Room(slice_s=0.45)
         await room.answers("ABCDEFGHIJ")
 
         assert [len(keys) for _, keys in room.slices] == [4, 4, 2]
@@ -241,7 +241,7 @@ async def test_a_poisonous_key_among_64_is_found_by_bisection(room):
 @room_test
 async def test_an_answer_of_the_wrong_length_fails_its_keys_and_leaves_no_residue(room):
     async def short(keys, snapshots):
-        return [b"x"] * (len(keys) - 1)
+        return Worked([b"x"] * (len(keys) - 1), 0.0)
 
     right, room.batcher._compute = room.batcher._compute, short
     assert await room.answers("AB") == ["compute_failed"] * 2

@@ -1,0 +1,128 @@
+"""The threads: a small pool that fetches, and one that computes at a lower priority than the event loop.
+
+Rules of this file: the only place in `bq.serving` that starts threads. Nothing here touches the cache or a flight.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, TypeVar
+
+from bq.errors import Problem, source_failed
+from bq.market.source import Market, Snapshot
+from bq.serving.batcher import Worked
+from bq.serving.desk import Key
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+NICENESS: Final = 5
+"""How much the computing threads give way to the loop. Triton's batcher does the same to its own threads."""
+
+
+class Engine(NamedTuple):
+    """What turns snapshots into bytes. `analyze` and `encode` are pure; all of it runs in a computing thread."""
+
+    version: str
+    analyze: Callable[[Sequence[Snapshot]], Sequence[Any | Problem]]
+    encode: Callable[[Any, Any], bytes]
+    """An analysis and a detail to the `data` of its item."""
+    warm_up: Callable[[], tuple[float, float] | None]
+    """Compile or load what is needed and check golden values (raising when they are off); the cost of a slice that it
+    saw, as seconds a slice and seconds a ticker, or None."""
+
+
+def load_engine() -> Engine:
+    """Import the engine, which compiles its kernels or loads them compiled."""
+    from bq import schema
+    from bq.analysis import engine
+
+    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up)
+
+
+def _give_way() -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except OSError as error:  # a container may forbid it; the loop then competes on equal terms
+        _log.warning("computing threads keep their priority: %s", error)
+
+
+class Pools:
+    """The threads, and the two functions that the batcher awaits.
+
+    Parameters
+    ----------
+    market
+        Asked in fetching threads.
+    compute_threads
+        Slices at a time; 0 for one a core.
+    """
+
+    def __init__(self, market: Market, compute_threads: int, fetch_threads: int) -> None:
+        self.market = market
+        self.compute_threads = compute_threads or available_cores()
+        self.fetch_threads = fetch_threads
+        self.engine: Engine | None = None
+        self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
+        self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
+
+    async def load(self, load: Callable[[], Engine]) -> tuple[float, float] | None:
+        """Import, compile, warm up and check the engine in a computing thread; give the cost it saw."""
+        loop = asyncio.get_running_loop()
+        engine = await loop.run_in_executor(self._computing, load)
+        cost = await loop.run_in_executor(self._computing, engine.warm_up)
+        self.engine = engine
+        return cost
+
+    async def fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
+        """Have the market answer each key's ticker, each ticker once."""
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, self._fetch, keys)
+
+    async def compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
+        """Analyse and encode in a computing thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._computing, self._compute, keys, snapshots)
+
+    async def in_compute(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run other work (pricing, a caller's legs) in a computing thread; it queues behind the slices."""
+        return await asyncio.get_running_loop().run_in_executor(self._computing, work, *arguments)
+
+    async def in_fetch(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run other blocking input or output in a fetching thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._fetching, work, *arguments)
+
+    def close(self) -> None:
+        """Take no more work; what runs is not waited for."""
+        self._fetching.shutdown(wait=False, cancel_futures=True)
+        self._computing.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
+        tickers = list(dict.fromkeys(key[0] for key in keys))
+        answers = self.market.fetch(tickers)
+        if len(answers) != len(tickers):
+            raise RuntimeError(f"the {self.market.name} market gave {len(answers)} answers to {len(tickers)} tickers")
+        found = dict(zip(tickers, answers, strict=True))
+        return [found.get(key[0]) or source_failed(key[0], "no answer") for key in keys]
+
+    def _compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
+        engine = self.engine
+        if engine is None:
+            raise RuntimeError("the engine is not loaded")
+        analyses = engine.analyze(snapshots)
+        if len(analyses) != len(keys):
+            raise RuntimeError(f"{len(analyses)} analyses of {len(keys)} snapshots")
+        began = time.perf_counter()
+        answers = [
+            analysis if isinstance(analysis, Problem) else engine.encode(analysis, key[1])
+            for key, analysis in zip(keys, analyses, strict=True)
+        ]
+        return Worked(answers, time.perf_counter() - began)
+
+
+def available_cores() -> int:
+    """Count the cores that this process may run on."""
+    return len(os.sched_getaffinity(0))

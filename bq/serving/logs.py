@@ -1,0 +1,68 @@
+"""Log lines as JSON, written by a thread of their own; a full queue costs the line, never the request.
+
+Rules of this file: standard logging; one line for each slow or failed request, nothing for the others.
+"""
+
+import logging
+import logging.handlers
+import queue
+import sys
+from typing import Any, Final, TextIO
+
+import msgspec
+
+QUEUE: Final = 10_000
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one JSON object: what was passed as `extra` beside the standard fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Encode a record; what JSON does not know is written as text."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class DroppingHandler(logging.handlers.QueueHandler):
+    """Hand records to the writing thread; count those for which there was no room."""
+
+    def __init__(self, room: int = QUEUE) -> None:
+        super().__init__(queue.Queue(room))
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Leave the record as it is: formatting is the thread's work."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put a record in the queue if there is room."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+def start_logging(stream: TextIO = sys.stdout, level: int = logging.INFO) -> logging.handlers.QueueListener:
+    """Send every logger's lines through the queue to a stream; stop the listener to flush them."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    dropping = DroppingHandler()
+    listener = logging.handlers.QueueListener(dropping.queue, handler)
+    root = logging.getLogger()
+    root.handlers = [dropping]
+    root.setLevel(level)
+    logging.getLogger("numba").setLevel(logging.WARNING)
+    listener.start()
+    return listener

@@ -1,0 +1,149 @@
+"""What callers may say: bytes to a request, or a problem that names what is wrong and what would be right.
+
+Rules of this file: pure functions of bytes and strings; no HTTP, no clock. Symbols are normalised here only.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from bq.errors import Failure, Problem, bad_request
+from bq.schema import Detail
+
+T = TypeVar("T")
+
+_SYMBOL: Final = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^]{0,14}")
+DEFAULT_TICKER: Final = "AAPL"  # what today's clients mean when they name none
+SHOWN: Final = 32  # characters of a malformed symbol that are sent back
+
+
+class AnalyzeBody(msgspec.Struct, frozen=True):
+    """The body of `POST /api/analyze`: one `ticker`, or a list of `tickers`."""
+
+    ticker: Annotated[str, Meta(description="one symbol; AAPL when neither form is given")] | UnsetType = UNSET
+    tickers: (
+        Annotated[list[str], Meta(description="symbols; case, spaces and repetitions do not matter")] | UnsetType
+    ) = UNSET
+    detail: Annotated[Detail, Meta(description="default for one ticker, summary for a list")] | UnsetType = UNSET
+    deadline_ms: (
+        Annotated[float, Meta(gt=0, le=1e9, description="answer by then with what is there; 25 s at most")] | UnsetType
+    ) = UNSET
+
+
+class AnalyzeRequest(msgspec.Struct, frozen=True):
+    """A request in canonical form."""
+
+    tickers: list[str]  # distinct, in the order of their first appearance
+    problems: dict[int, Problem]  # by position: symbols that no market can have
+    detail: Detail
+    deadline_s: float | None
+    is_list: bool
+
+
+_analyze_decoder = msgspec.json.Decoder(AnalyzeBody)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a body, or fail with a text that says where it is wrong.
+
+    Raises
+    ------
+    Failure
+        With `bad_request`, whatever the bytes were.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Failure(bad_request(f"The body does not read as JSON of this form: {error}")) from None
+    except RecursionError:
+        raise Failure(bad_request("The body is nested too deeply.")) from None
+
+
+def normalize(symbol: str) -> str:
+    """Spell a symbol as the markets do: no surrounding blanks, capitals.
+
+    What is not ASCII stays as it is, to be refused: the capital of a dotless i is an ASCII I, another share's symbol.
+    """
+    symbol = symbol.strip()
+    return symbol.upper() if symbol.isascii() else symbol
+
+
+def check_symbol(symbol: str) -> Problem | None:
+    """Say what is wrong with the form of a normalised symbol, if anything is."""
+    if _SYMBOL.fullmatch(symbol):
+        return None
+    if not symbol:
+        return bad_request("The ticker is empty.")
+    return bad_request(f"{symbol[:SHOWN]!r} cannot be a ticker: 1 to 15 of A-Z, 0-9, and . - ^ = are.")
+
+
+def one_symbol(symbol: str) -> str:
+    """Normalise the symbol of a request for one ticker.
+
+    Raises
+    ------
+    Failure
+        With `bad_request`, when it cannot be a ticker.
+    """
+    ticker = normalize(symbol)
+    if problem := check_symbol(ticker):
+        raise Failure(problem)
+    return ticker
+
+
+def one_detail(text: str) -> Detail:
+    """Read the `detail` of a query string.
+
+    Raises
+    ------
+    Failure
+        With `bad_request`, naming what may be asked for.
+    """
+    try:
+        return msgspec.convert(text, Detail)
+    except msgspec.ValidationError:
+        raise Failure(bad_request("detail must be summary, default or full.")) from None
+
+
+def distinct(symbols: Iterable[str]) -> list[str]:
+    """Normalise symbols and leave out repetitions, first appearances in order."""
+    return list(dict.fromkeys(map(normalize, symbols)))
+
+
+def read_analyze(body: bytes, limit: int) -> AnalyzeRequest:
+    """Read the body of `POST /api/analyze`.
+
+    Parameters
+    ----------
+    limit
+        Most distinct tickers that are taken.
+
+    Raises
+    ------
+    Failure
+        `bad_request`, or `too_large` for a list over the limit.
+    """
+    asked = decode(_analyze_decoder, body)
+    deadline = None if asked.deadline_ms is UNSET else asked.deadline_ms / 1000.0
+    if asked.tickers is UNSET:
+        ticker = one_symbol(DEFAULT_TICKER if asked.ticker is UNSET else asked.ticker)
+        return AnalyzeRequest([ticker], {}, "default" if asked.detail is UNSET else asked.detail, deadline, False)
+    if asked.ticker is not UNSET:
+        raise Failure(bad_request("Send either ticker or tickers, not both."))
+    tickers = distinct(asked.tickers)
+    if len(tickers) > limit:
+        raise Failure(too_many(len(tickers), limit))
+    problems = {i: problem for i, ticker in enumerate(tickers) if (problem := check_symbol(ticker))}
+    return AnalyzeRequest(tickers, problems, "summary" if asked.detail is UNSET else asked.detail, deadline, True)
+
+
+def too_many(count: int, limit: int) -> Problem:
+    """Say how long a list may be, and what to do with a longer one."""
+    return Problem(
+        "too_large",
+        f"{count} tickers in one request; the limit is {limit}. Send several requests, or ask for a task "
+        "(Prefer: respond-async).",
+    )

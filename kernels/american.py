@@ -1,0 +1,80 @@
+"""American options: price, Greeks and implied volatility of a whole batch.
+
+The work is done in `kernels.american_boundary` (one block of puts) and `kernels.american_rows` (a batch of any rows);
+this file has the doors.
+
+Accuracy, in dollars per $100 of strike against QuantLib's QdFp engine in its high-precision scheme, for sigma from 6 %
+up: default at most 5e-4, accurate 2e-4, audit 1e-4.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels._arrays import F64, I8, option_rows
+from kernels.american_boundary import SCHEMES
+from kernels.american_rows import price_rows
+
+
+class American(NamedTuple):
+    """Prices and sensitivities, each (n,) float64 in base units; `status` int8 of `kernels.status`."""
+
+    price: F64
+    delta: F64
+    gamma: F64
+    theta: F64
+    status: I8
+
+
+def price(
+    spot: npt.ArrayLike,
+    strike: npt.ArrayLike,
+    tau: npt.ArrayLike,
+    rate: npt.ArrayLike,
+    dividend: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    is_call: npt.ArrayLike,
+    scheme: str = "default",
+) -> American:
+    """Price American options on an asset with a continuous yield.
+
+    Parameters
+    ----------
+    spot, strike, tau, rate, dividend, sigma : array_like
+        Scalars or (n,) float64, broadcast: spot > 0, strike >= 0, years to expiry, continuous rate and yield,
+        volatility.
+    is_call : array_like
+        Scalar or (n,) bool.
+    scheme : {"default", "accurate", "audit"}
+        Largest error about 4e-4, 2e-4 and 1e-4 per $100, at about 1, 4 and 7 times the work.
+
+    Returns
+    -------
+    American
+        Each (n,). Status 0 ok; 4 expired (tau < 1e-8: the intrinsic value); 5 bad input, and the doubly bounded
+        case (a put with dividend < rate < 0, a call with rate < dividend < 0); 7 no volatility: the limit, exercise at
+        the best time of a known path; 10 exercise now (the intrinsic value and its delta, gamma and theta 0).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or the scheme is unknown.
+
+    Notes
+    -----
+    Andersen, Lake & Offengenden (2016), J. Computational Finance 20(1), fixed-point system A, with a Newton correction
+    in every sweep. Theta is what the Black-Scholes equation leaves. Never below max(intrinsic, European).
+
+    Examples
+    --------
+    >>> round(float(price(100, 100, 30 / 365, 0.045, 0.0, 0.25, False).price[0]), 3)
+    2.698
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    call, columns = option_rows(is_call, spot, strike, tau, rate, dividend, sigma)
+    result = American._make([*(np.empty(call.size) for _ in range(4)), np.empty(call.size, np.int8)])
+    arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
+    price_rows(*arguments)
+    return result

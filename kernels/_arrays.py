@@ -22,7 +22,8 @@ def rows(*columns: npt.ArrayLike) -> list[F64]:
     arrays = np.broadcast_arrays(*(np.asarray(c, dtype=np.float64) for c in columns))
     if arrays[0].ndim > 1:
         raise ValueError(f"expected scalars or vectors, got shape {arrays[0].shape}")
-    return [np.ascontiguousarray(np.atleast_1d(a)) for a in arrays]
+    # Compiled code takes writable arrays only, and pandas hands out read-only ones.
+    return [np.require(np.atleast_1d(a), requirements=["C", "W"]) for a in arrays]
 
 
 def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, list[F64]]:
@@ -48,7 +49,7 @@ def series(values: npt.ArrayLike, lengths: npt.ArrayLike | None) -> tuple[F64, I
     ValueError
         If values are not one- or two-dimensional, or lengths do not fit or lie outside 0..t.
     """
-    array = np.ascontiguousarray(np.atleast_2d(np.asarray(values, dtype=np.float64)))
+    array = np.require(np.atleast_2d(np.asarray(values, dtype=np.float64)), requirements=["C", "W"])
     if array.ndim != 2:
         raise ValueError(f"expected series of shape (n, t), got {array.shape}")
     n, t = array.shape

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kernels._arrays import F64, I8, option_rows
 from kernels.american_boundary import SCHEMES
+from kernels.american_inversion import invert_rows
 from kernels.american_rows import price_rows
 
 
@@ -24,6 +25,13 @@ class American(NamedTuple):
     delta: F64
     gamma: F64
     theta: F64
+    status: I8
+
+
+class ImpliedVol(NamedTuple):
+    """Implied volatilities, (n,) float64, NaN where there is none; `status` int8 of `kernels.status`."""
+
+    sigma: F64
     status: I8
 
 
@@ -77,4 +85,57 @@ def price(
     result = American._make([*(np.empty(call.size) for _ in range(4)), np.empty(call.size, np.int8)])
     arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
     price_rows(*arguments)
+    return result
+
+
+def implied_vol(
+    price: npt.ArrayLike,
+    spot: npt.ArrayLike,
+    strike: npt.ArrayLike,
+    tau: npt.ArrayLike,
+    rate: npt.ArrayLike,
+    dividend: npt.ArrayLike,
+    is_call: npt.ArrayLike,
+    scheme: str = "default",
+) -> ImpliedVol:
+    """Find the volatility at which an American option has this price.
+
+    Black-Scholes at this volatility is the price of the European option: that is how a chain is de-Americanised.
+
+    Parameters
+    ----------
+    price, spot, strike, tau, rate, dividend : array_like
+        Scalars or (n,) float64, broadcast, as in `price`.
+    is_call : array_like
+        Scalar or (n,) bool.
+    scheme : {"default", "accurate", "audit"}
+        Of the pricing that is inverted.
+
+    Returns
+    -------
+    ImpliedVol
+        Each (n,). Status 0 ok; 1 below the price without volatility (at least the intrinsic value); 2 at or above the
+        price with infinite volatility; 3 equal to the price without volatility, at expiry too; 5 bad input; 6 not
+        converged. `price` at the answer repeats the given price to about 1e-10 of the strike.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or the scheme is unknown.
+
+    Notes
+    -----
+    A bracketed secant from the European implied volatility, which is an upper bound, with European vega as first slope.
+
+    Examples
+    --------
+    >>> round(float(implied_vol(2.6981, 100, 100, 30 / 365, 0.045, 0.0, False).sigma[0]), 4)
+    0.25
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    call, columns = option_rows(is_call, price, spot, strike, tau, rate, dividend)
+    result = ImpliedVol(np.empty(call.size), np.empty(call.size, np.int8))
+    arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
+    invert_rows(*arguments)
     return result

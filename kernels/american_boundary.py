@@ -1,8 +1,8 @@
 """The exercise boundary of American puts, and what it is worth: blocks of options as lanes.
 
-Rule of this file: everything is in units of the strike and of the expiry. A lane is (x, r, q, s) = (ln(S/K), rate tau,
-dividend tau, sigma sqrt(tau)), and time runs from 0 to 1. So prices scale with the money and with the clock, and whatever
-depends on the nodes only (interpolation, reciprocals of square roots of time) is a constant of the scheme.
+Rule of this file: everything is in units of the strike and of the expiry. A lane is (x, r, q, s) = (ln(S/K),
+rate tau, dividend tau, sigma sqrt(tau)), and time runs from 0 to 1. So prices scale with the money and with the clock,
+and what depends on the nodes only (interpolation, reciprocals of square roots of time) is a constant of the scheme.
 
 Method: Andersen, Lake & Offengenden (2016), "High-performance American option pricing", J. Computational Finance 20(1).
 The boundary B(t), t = time to expiry, is stored as G(xi) = -ln(B/X) at Chebyshev nodes xi = sqrt(t), where X =

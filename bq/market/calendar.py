@@ -74,7 +74,7 @@ def _table_for(moment: dt.datetime) -> tuple[_Table, int]:
 
 def as_day(day: dt.date | np.datetime64) -> np.datetime64:
     """Turn a date of any kind into `datetime64[D]`."""
-    return np.asarray(day, "datetime64[D]")[()]
+    return np.datetime64(day, "D") if isinstance(day, dt.date) else day.astype("datetime64[D]")
 
 
 def from_seconds(seconds: int) -> dt.datetime:
@@ -284,3 +284,13 @@ def tau(as_of: dt.datetime, expiry: dt.date | np.datetime64 | Days) -> float | F
     end = np.array([_four_o_clock(int(d)) for d in distinct.astype(np.int64)], np.float64)
     years = (end - as_of.timestamp()) / SECONDS_PER_YEAR
     return float(years[0]) if day.ndim == 0 else years[back].reshape(day.shape)
+
+
+def local_date(moment: dt.datetime) -> dt.date:
+    """Give the date in New York at a moment."""
+    return moment.astimezone(NEW_YORK).date()
+
+
+def sessions_to(as_of: dt.datetime, expiry: dt.date | np.datetime64) -> int:
+    """Count the sessions that close after a moment, up to the expiry; at least 1."""
+    return max(int(count_sessions(last_closed_session(as_of), as_day(expiry))), 1)

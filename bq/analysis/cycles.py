@@ -1,0 +1,47 @@
+"""Trend and cycles of a batch, each tested against noise; the usual and honest answer is "none"."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bq.analysis.panel import Panel
+from bq.market.source import F64
+from kernels import spectral
+from kernels.spectral import Cycles, Phase, Spectrum, Trend
+
+TREND_SESSIONS = 60
+TREND_T = 1.96
+SHOWN = 5
+
+
+class CycleStudy(NamedTuple):
+    """What the spectrum of each row says."""
+
+    cycles: Cycles
+    spectrum: Spectrum
+    trend: Trend
+    phase: Phase
+    stable: np.ndarray  # (n, 5) found in both halves
+    low: F64  # (n, 505) smooth level of the log price
+    mid: F64  # (n, 505) significant cycles of the log price, 0 without one
+
+
+def study(panel: Panel) -> CycleStudy:
+    """Look for cycles and a trend in every row."""
+    cycles = spectral.cycles(panel.returns, panel.returns_length, k=SHOWN)
+    spectrum = spectral.spectrum(panel.returns, panel.returns_length)
+    trend = spectral.trend(panel.returns, panel.returns_length, window=TREND_SESSIONS)
+    lengths = panel.returns_length + 1
+    period = np.where(cycles.significant, cycles.period, np.nan)
+    strongest = first_significant(cycles)
+    phase = spectral.phase(panel.long_log_close, strongest, lengths)
+    confirmation = spectral.confirm(panel.returns, cycles.period, panel.returns_length)
+    bands = spectral.band_signals(panel.long_log_close, period, lengths)
+    return CycleStudy(cycles, spectrum, trend, phase, confirmation.stable, bands.low, bands.mid)
+
+
+def first_significant(cycles: Cycles) -> F64:
+    """Take each row's strongest significant period; NaN where there is none."""
+    found = cycles.significant.any(axis=1)
+    column = np.argmax(cycles.significant, axis=1)
+    return np.where(found, cycles.period[np.arange(found.size), column], np.nan)

@@ -1,0 +1,224 @@
+"""The batch function: snapshots in, one analysis or problem each out, in order.
+
+Pure: the same snapshot gives the same analysis whatever else is in the batch. Kernels run over the whole batch; what is
+left for each ticker is choosing and writing down.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, volatility
+from bq.analysis.chain import Slice
+from bq.analysis.design import Design
+from bq.analysis.panel import LEAST_RETURNS
+from bq.analysis.report import Findings
+from bq.errors import Problem, bad_data, not_enough_data
+from bq.market import calendar, quality
+from bq.market.quality import ChainQuality
+from bq.market.source import Snapshot
+from bq.schema import Analysis
+from kernels import status
+
+ENGINE_VERSION: Final = "5.0.0"
+COMMISSION: Final = 0.65  # $ a contract of 100 shares, the usual retail price
+SHARES = 100.0
+
+
+def analyze(snapshots: Sequence[Snapshot | Problem], commission: float = COMMISSION) -> list[Analysis | Problem]:
+    """Analyse a batch.
+
+    Parameters
+    ----------
+    snapshots : sequence of Snapshot or Problem
+        A problem is handed through in its place.
+    commission : float
+        $ a contract.
+
+    Returns
+    -------
+    list of Analysis or Problem
+        One for each, in order. A ticker that cannot be analysed never hurts another.
+    """
+    answers: list[Analysis | Problem | None] = [s if isinstance(s, Problem) else check(s) for s in snapshots]
+    rows = [i for i, answer in enumerate(answers) if answer is None]
+    for i, answer in zip(rows, _analyze([snapshots[i] for i in rows], commission), strict=True):  # type: ignore[misc]
+        answers[i] = answer
+    return answers  # type: ignore[return-value]
+
+
+def check(snapshot: Snapshot) -> Problem | None:
+    """Refuse a ticker whose history cannot carry the models."""
+    closes = snapshot.bars.model_close
+    if closes.size - 1 < LEAST_RETURNS:
+        return not_enough_data(snapshot.ticker, int(closes.size), LEAST_RETURNS + 1)
+    recent = closes[-(panel.RETURNS + 1) :]
+    if not (np.isfinite(recent).all() and (recent > 0.0).all()):
+        return bad_data(snapshot.ticker, "the history holds prices that are missing or not positive.")
+    if np.ptp(np.log(recent[-panel.ARIMA_CLOSES :])) == 0.0:
+        return bad_data(snapshot.ticker, f"the price has not changed for {panel.ARIMA_CLOSES} sessions.")
+    if not (np.isfinite(snapshot.spot) or snapshot.chain is not None):
+        return bad_data(snapshot.ticker, "no price in force.")
+    return None
+
+
+def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis | Problem]:
+    if not snapshots:
+        return []
+    qualities = [quality.inspect(s) for s in snapshots]
+    table = panel.build(snapshots)
+    vol = volatility.study(table)
+    price = forecast.study(table, volatility.HORIZON)
+    spectrum = cycles.study(table)
+    slices = [
+        part for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True)) for part in chain.slices_of(i, s, q)
+    ]
+    chain.read(slices)
+    usable: list[list[Slice]] = [[] for _ in snapshots]
+    for part in slices:
+        usable[part.owner].append(part)
+    targets = [_target(s, usable[i], qualities[i]) for i, s in enumerate(snapshots)]
+    sessions = {t.sessions for t in targets} | {part.sessions for part in slices if part.svi is not None}
+    simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
+    findings: list[Findings | Problem] = []
+    for i, snapshot in enumerate(snapshots):
+        problem = _kernel_problem(snapshot, int(vol.fit.status[i]), int(price.fit.status[i]))
+        if problem is not None:
+            findings.append(problem)
+            continue
+        findings.append(
+            _find(i, snapshot, qualities[i], table, vol, price, spectrum, usable[i], targets[i], simulated, commission)
+        )
+    return report.write(findings, ENGINE_VERSION)
+
+
+def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Problem | None:
+    for name, code in (("GARCH", garch_code), ("ARIMA", arima_code)):
+        if code not in status.FINITE:
+            return bad_data(snapshot.ticker, f"the {name} model has no fit ({status.MEANING[code]}).")
+    return None
+
+
+def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> report.Target:
+    """Choose the expiry: the usable listed one nearest 30 days, else the Friday session nearest 30 days."""
+    today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
+    good = [s for s in slices if s.svi is not None] if q.grade != "D" else []
+    if good:
+        s = min(good, key=lambda part: (abs(part.dte - chain.DTE_TARGET), part.dte))
+        return report.Target(s.expiry, s.dte, s.tau, s.sessions, s)
+    days = calendar.fridays(today + chain.DTE_LOW, today + chain.DTE_HIGH)
+    expiry = days[np.argmin(np.abs((days - today).astype(np.int64) - chain.DTE_TARGET))]
+    return report.Target(
+        expiry,
+        int((expiry - today).astype(int)),
+        float(calendar.tau(snapshot.as_of, expiry)),
+        calendar.sessions_to(snapshot.as_of, expiry),
+        None,
+    )
+
+
+def _find(
+    i: int,
+    snapshot: Snapshot,
+    q: ChainQuality,
+    table: panel.Panel,
+    vol: volatility.Volatility,
+    price: forecast.PriceForecast,
+    spectrum: cycles.CycleStudy,
+    slices: list[Slice],
+    target: report.Target,
+    simulated: dict[int, np.ndarray],
+    commission: float,
+) -> Findings:
+    fee = commission / SHARES
+    rate = snapshot.rates.rate(target.tau)
+    spot = snapshot.spot if target.slice is None else target.slice.spot
+    total = volatility.total_variance(vol.ahead[i], target.sessions)
+    sigma = float(np.sqrt(total / target.tau))
+    forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
+    m = _measures(i, snapshot, table, vol, target, forward, simulated)
+    median, sd = float(np.median(m.forecast.prices)), forward * float(np.sqrt(np.expm1(total)))
+    chosen: Design | None = None
+    if target.slice is not None:
+        chosen = design.near_median(target.slice, median, sd, fee)
+    if chosen is None:
+        if target.slice is not None:
+            m = m._replace(market=None)
+        chosen = design.from_forecast(
+            spot=spot,
+            median=median,
+            sd=sd,
+            sigma=sigma,
+            expiry=target.expiry,
+            dte=target.dte,
+            tau=target.tau,
+            sessions=target.sessions,
+            rate=rate,
+            dividend=rate - float(np.log(forward / spot)) / target.tau,
+            fee=fee,
+        )
+    cash = sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= chosen.expiry)
+    assessed = risk.assess(chosen, m, spot, float(np.sqrt(total)), cash)
+    return Findings(
+        row=i,
+        snapshot=snapshot,
+        quality=q,
+        panel=table,
+        volatility=vol,
+        price=price,
+        cycles=spectrum,
+        slices=slices,
+        target=target,
+        spot=spot,
+        sigma=sigma,
+        total_variance=total,
+        measures=m,
+        design=chosen,
+        risk=assessed,
+    )
+
+
+def _measures(
+    i: int,
+    snapshot: Snapshot,
+    table: panel.Panel,
+    vol: volatility.Volatility,
+    target: report.Target,
+    forward: float,
+    simulated: dict[int, np.ndarray],
+) -> risk.Measures:
+    sample = measures.Sample.of(simulated[target.sessions][i], forward)
+    logs = np.log(snapshot.bars.model_close)
+    empirical = path = None
+    if logs.size >= panel.LEAST_RETURNS + target.sessions:
+        path = measures.overlapping_returns(logs, target.sessions)
+        empirical = measures.Sample.of(path, forward)
+    s = target.slice
+    market = measures.Market(s.svi, s.forward) if s is not None and s.svi is not None else None
+    return risk.Measures(market, sample, empirical, path, float(vol.relative_error[i]), forecast.seed_of(snapshot))
+
+
+def warm_up() -> tuple[float, float]:
+    """Run a small batch through everything and check it; seconds a slice and seconds a ticker.
+
+    Raises
+    ------
+    RuntimeError
+        When an answer is off: the kernels of this host do not compute what they must.
+    """
+    from bq.analysis import self_test
+
+    snapshots = self_test.snapshots()
+    analyze(snapshots[:1])
+    clock = time.perf_counter
+    began = clock()
+    analyze(snapshots[:1])
+    one = clock() - began
+    began = clock()
+    answers = analyze(snapshots)
+    many = clock() - began
+    self_test.check(answers)
+    each = max((many - one) / max(len(snapshots) - 1, 1), 1e-5)
+    return max(one - each, 0.0), each

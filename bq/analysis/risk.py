@@ -1,0 +1,207 @@
+"""What can come of a position under each distribution: expected value, probability of profit, tail."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bq.analysis.design import Design, strikes_of
+from bq.analysis.measures import Market, Measure, Sample, block_bootstrap
+from bq.analysis.position import Position
+from bq.market.source import F64
+from bq.schema import Interval, Risk
+
+PIN = 0.005
+SHORT = 1.959963984540054
+
+
+class Measures(NamedTuple):
+    """The distributions of the price at the trade's expiry; a missing one is None, never a stand-in."""
+
+    market: Market | None
+    forecast: Sample
+    empirical: Sample | None
+    empirical_path: F64 | None  # log returns in time order, centred like the sample
+    relative_error: float  # of the forecast volatility
+    seed: int
+
+
+def expected_value(position: Position, measure: Measure, discount: float) -> float:
+    """Discounted expected payoff minus the cost: I(K1) - 2 I(K2) + I(K3) plus the form's constant."""
+    i = measure.put_value(np.array([position.lower, position.center, position.upper]))
+    payoff = float(i[0] - 2.0 * i[1] + i[2]) + position.put_type_constant
+    return discount * payoff - position.debit
+
+
+def profit_range(position: Position) -> tuple[float, float] | None:
+    """Find the prices between which the position profits; None where it never does."""
+    if position.max_profit <= 0.0:
+        return None
+    low, high = position.breakeven_lower, position.breakeven_upper
+    if low is None:
+        if position.left_tail < position.debit:
+            return None
+        low = 0.0
+    if high is None:
+        if position.right_tail < position.debit:
+            return None
+        high = math.inf
+    return low, high
+
+
+def probability_between(measure: Measure, low: float, high: float) -> float:
+    """P(low < S <= high)."""
+    upper = 1.0 if math.isinf(high) else float(measure.cdf(np.array([high]))[0])
+    lower = 0.0 if low <= 0.0 else float(measure.cdf(np.array([low]))[0])
+    return min(max(upper - lower, 0.0), 1.0)
+
+
+def probability_of_profit(position: Position, measure: Measure) -> float:
+    """Probability of ending between the break-evens."""
+    between = profit_range(position)
+    return 0.0 if between is None else probability_between(measure, *between)
+
+
+def touch(spot: float, level: float, sigma_total: float) -> float:
+    """Probability of touching a level by expiry, by reflection for a lognormal martingale (Hull, ch. 26, barriers)."""
+    if sigma_total <= 0.0:
+        return float(level == spot)
+    b = math.log(level / spot)
+    drift = -0.5 * sigma_total**2
+    sign = 1.0 if b > 0.0 else -1.0
+    far = sign * (b - drift) / sigma_total
+    reflected = sign * (b + drift) / sigma_total
+    normal = lambda x: 0.5 * math.erfc(-x / math.sqrt(2.0))  # noqa: E731
+    # exp(2 mu b / sigma^2) with mu = -sigma^2/2 is exp(-b).
+    return min(1.0, normal(-far) + math.exp(-b) * normal(-reflected))
+
+
+def _clip(p: float) -> float:
+    return min(max(p, 0.0), 1.0)
+
+
+def _forecast_interval(position: Position, m: Measures) -> Interval:
+    """Vary the forecast volatility by its error, and add the sampling error of the simulation."""
+    value = probability_of_profit(position, m.forecast)
+    moved = [
+        probability_of_profit(position, m.forecast.scaled(1.0 + sign * SHORT * m.relative_error)) for sign in (-1, 1)
+    ]
+    sampling = SHORT * math.sqrt(max(value * (1.0 - value), 0.0) / m.forecast.prices.size)
+    return Interval(value, _clip(min(value, *moved) - sampling), _clip(max(value, *moved) + sampling))
+
+
+def _market_interval(position: Position, market: Market, iv_error: float) -> Interval:
+    """Vary the smile's level by the noise of its quotes."""
+    value = probability_of_profit(position, market)
+    moved = []
+    for sign in (-1.0, 1.0):
+        factor = max(1.0 + sign * SHORT * iv_error, 0.1) ** 2
+        svi = market.svi._replace(a=market.svi.a * factor, b=market.svi.b * factor)
+        moved.append(probability_of_profit(position, Market(svi, market.forward)))
+    return Interval(value, _clip(min(value, *moved)), _clip(max(value, *moved)))
+
+
+def _empirical_interval(position: Position, m: Measures, sessions: int) -> Interval | None:
+    """Resample blocks as long as the overlap of the windows (Künsch 1989)."""
+    if m.empirical is None or m.empirical_path is None:
+        return None
+    value = probability_of_profit(position, m.empirical)
+    between = profit_range(position)
+    if between is None:
+        return Interval(0.0, 0.0, 0.0)
+    centre = m.empirical.sums[-1] / m.empirical.prices.size / np.exp(m.empirical_path).mean()
+    prices = np.exp(m.empirical_path) * centre
+    inside = ((prices > between[0]) & (prices <= between[1])).astype(np.float64)
+    low, high = np.quantile(block_bootstrap(inside, sessions, m.seed), [0.025, 0.975])
+    return Interval(value, _clip(min(value, float(low))), _clip(max(value, float(high))))
+
+
+def _kelly(pnl: F64, max_loss: float) -> float:
+    """Solve E[x / (1 + f x)] = 0 for the growth-optimal share of capital (Kelly 1956), x = profit over maximum loss."""
+    x = pnl / max_loss
+    if x.mean() <= 0.0:
+        return 0.0
+    low, high = 0.0, 0.999
+    for _ in range(40):
+        f = 0.5 * (low + high)
+        low, high = (f, high) if np.mean(x / (1.0 + f * x)) > 0.0 else (low, f)
+    return low
+
+
+def _assignment_flags(design: Design, spot: float, dividends_before: float) -> list[str]:
+    """Name the short legs whose early exercise pays their holder more than waiting.
+
+    A call before an ex-date when the dividend exceeds its time value; a put when the interest on the strike does.
+    """
+    p = design.position
+    flags = []
+    short_call = p.form in ("CALL", "IRON")
+    short_put = p.form in ("PUT", "IRON")
+    index = 1
+    if short_call:
+        quote = p.quotes[2 if p.form == "IRON" else index]
+        time_value = quote.mid - max(spot - p.center, 0.0)
+        if spot > p.center and dividends_before > time_value:
+            flags.append("short_call_before_dividend")
+    if short_put:
+        quote = p.quotes[index]
+        time_value = quote.mid - max(p.center - spot, 0.0)
+        if spot < p.center and p.center * (1.0 - design.discount) > time_value:
+            flags.append("short_put_interest")
+    return flags
+
+
+def assess(design: Design, m: Measures, spot: float, sigma_total: float, dividends_before: float) -> Risk:
+    """Put a position under every measure.
+
+    Parameters
+    ----------
+    sigma_total : float
+        Forecast standard deviation of the log price to expiry, for the touch probabilities.
+    dividends_before : float
+        Cash per share that goes ex before expiry.
+    """
+    p, discount = design.position, design.discount
+    ev_forecast = expected_value(p, m.forecast, discount)
+    ev_market = None if m.market is None else expected_value(p, m.market, discount)
+    ev_empirical = None if m.empirical is None else expected_value(p, m.empirical, discount)
+    pnl = discount * p.payoff(m.forecast.prices) - p.debit
+    moved = [expected_value(p, m.forecast.scaled(1.0 + sign * m.relative_error), discount) for sign in (-1.0, 1.0)]
+    sampling = float(np.std(pnl)) / math.sqrt(pnl.size)
+    error = math.hypot(0.5 * (max(*moved, ev_forecast) - min(*moved, ev_forecast)), sampling)
+    known = [ev for ev in (ev_forecast, ev_market, ev_empirical) if ev is not None]
+    ev_worst = min(known) - error
+    tail = np.sort(pnl)[: max(1, pnl.size // 20)]
+    slice_ = design.source
+    iv_error = 0.0
+    if slice_ is not None and slice_.iv is not None and slice_.iv_ask is not None and slice_.iv_bid is not None:
+        spread = np.nanmedian(0.5 * (slice_.iv_ask - np.nan_to_num(slice_.iv_bid)) / slice_.iv)
+        iv_error = float(min(spread / math.sqrt(max(slice_.iv.size, 1)), 0.5))
+    strikes = strikes_of(design)
+    return Risk(
+        pop_market=None if m.market is None else _market_interval(p, m.market, iv_error),
+        pop_forecast=_forecast_interval(p, m),
+        pop_empirical=_empirical_interval(p, m, design.sessions),
+        ev_market=ev_market,
+        ev_forecast=ev_forecast,
+        ev_empirical=ev_empirical,
+        ev_worst=ev_worst,
+        ev_shrunk=None,
+        std_error=error,
+        cvar_95=float(tail.mean()),
+        prob_max_loss=float(np.mean(pnl <= -0.98 * p.max_loss)),
+        touch_center=touch(spot, float(strikes[1]), sigma_total),
+        touch_lower=touch(spot, float(strikes[0]), sigma_total),
+        touch_upper=touch(spot, float(strikes[2]), sigma_total),
+        kelly_fraction=0.25 * _kelly(pnl, p.max_loss) if ev_worst > 0.0 and design.source is not None else 0.0,
+        assignment_flags=_assignment_flags(design, spot, dividends_before),
+        pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
+        cheapest_form=p.form,
+        saving_vs_others=design.saving,
+    )
+
+
+def probability_of_losing_half(position: Position, sample: Sample, discount: float) -> float:
+    """Say how likely more than half of the maximum loss is, in the forecast."""
+    pnl = discount * position.payoff(sample.prices) - position.debit
+    return float(np.mean(pnl < -0.5 * position.max_loss))

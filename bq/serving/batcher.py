@@ -140,7 +140,7 @@ class Batcher(Generic[K, S]):
         self._wall = wall
         self._on_ran = on_ran
         self._flights: dict[K, Flight[K, S]] = {}
-        self._load = dict.fromkeys(Rank, 0)  # flights by rank
+        self.load = dict.fromkeys(Rank, 0)  # flights by rank; for reading
         self._waiting: Lanes[K, S] = Lanes(self.limits.scan_share)
         self._ready: Lanes[K, S] = Lanes(self.limits.scan_share)
         self._running: set[Running[K, S]] = set()
@@ -189,7 +189,7 @@ class Batcher(Generic[K, S]):
         """Replace answers behind their readers' backs, when there is nothing else to do."""
         now = self._clock()
         for key in keys:
-            if self._closed or self._load[Rank.REFRESH] >= self.limits.max_refreshes:
+            if self._closed or self.load[Rank.REFRESH] >= self.limits.max_refreshes:
                 return
             if key not in self._flights:
                 self.tally.refreshes += 1
@@ -203,7 +203,7 @@ class Batcher(Generic[K, S]):
             flight.waiters.pop(waiter, None)
             if flight.waiters or flight.refresh or flight.stage is Stage.DONE:
                 continue
-            if keep and self._load[Rank.REFRESH] < self.limits.max_refreshes:
+            if keep and self.load[Rank.REFRESH] < self.limits.max_refreshes:
                 flight.refresh = True
                 self._move(flight, Rank.REFRESH, "")
             elif flight.lanes is not None:
@@ -212,9 +212,9 @@ class Batcher(Generic[K, S]):
 
     def backlog_s(self, rank: Rank) -> float:
         """Predict the seconds until everything is done that would go before a newcomer of this rank."""
-        ahead = sum(self._load[other] for other in Rank if other <= rank)
+        ahead = sum(self.load[other] for other in Rank if other <= rank)
         unfetched = sum(len(self._waiting.lanes[other]) for other in Rank if other <= rank)
-        share = 1.0 - self.limits.scan_share if rank is Rank.INTERACTIVE and self._load[Rank.SCAN] else 1.0
+        share = 1.0 - self.limits.scan_share if rank is Rank.INTERACTIVE and self.load[Rank.SCAN] else 1.0
         fetching = self.fetch_cost.each * unfetched / self.limits.fetch_slots
         return (self.compute_cost.each * ahead / self.limits.compute_slots + fetching) / share
 
@@ -425,7 +425,7 @@ class Batcher(Generic[K, S]):
     def _start(self, key: K, rank: Rank, owner: str, now: float, refresh: bool) -> Flight[K, S]:
         flight: Flight[K, S] = Flight(key, rank, owner, self._cache.draw_ticket(), now, refresh)
         self._flights[key] = flight
-        self._load[rank] += 1
+        self.load[rank] += 1
         self._waiting.push(flight)
         return flight
 
@@ -433,9 +433,9 @@ class Batcher(Generic[K, S]):
         lanes = flight.lanes
         if lanes is not None:
             lanes.remove(flight)
-        self._load[flight.rank] -= 1
+        self.load[flight.rank] -= 1
         flight.rank, flight.owner = rank, owner
-        self._load[rank] += 1
+        self.load[rank] += 1
         if lanes is not None:
             lanes.push(flight)
 
@@ -446,7 +446,7 @@ class Batcher(Generic[K, S]):
         flight.snapshot = None
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-            self._load[flight.rank] -= 1
+            self.load[flight.rank] -= 1
 
     def _drop(self, flight: Flight[K, S]) -> None:
         self.tally.dropped += 1

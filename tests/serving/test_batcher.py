@@ -404,7 +404,7 @@ async def test_random_departures_leave_no_residue(room):
     await asyncio.sleep(10)
 
     assert room.batcher.flights == 0
-    assert set(room.batcher._load.values()) == {0}
+    assert set(room.batcher.load.values()) == {0}
     assert len(room.batcher._waiting) + len(room.batcher._ready) == 0
 
 

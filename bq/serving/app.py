@@ -1,0 +1,66 @@
+"""The application: which routes there are, and how it is opened and closed.
+
+Adding routes: a feature module exposes `routes(service: Service) -> list[web.RouteDef]` (see `routing.route`) and is
+listed in `FEATURES`. It finds everything it needs in the service: settings, market, `pools.in_compute` for kernels
+outside of the batcher, `desk` for stored answers, `jobs` for long work. State of its own it keeps in its own object.
+"""
+
+import datetime as dt
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from bq.config import Settings
+from bq.market.source import Market
+from bq.serving import handlers, task_handlers
+from bq.serving.compute import Engine, load_engine
+from bq.serving.routing import fallback
+from bq.serving.service import Service
+
+Routes: TypeAlias = Callable[[Service], list[web.RouteDef]]
+
+SERVICE: Final = web.AppKey("service", Service)
+FEATURES: Final[Sequence[Routes]] = (handlers.routes, task_handlers.routes)
+
+
+def build_app(
+    settings: Settings,
+    market: Market,
+    *,
+    load: Callable[[], Engine] = load_engine,
+    session_open: Callable[[dt.datetime], bool] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    rng: random.Random | None = None,
+    leave: Callable[[int], object] = os._exit,
+    features: Sequence[Routes] = FEATURES,
+) -> web.Application:
+    """Build the application; it boots its engine when it is started and stops everything when it is cleaned up.
+
+    Parameters
+    ----------
+    load
+        Imports the engine (blocking; called in a computing thread).
+    session_open, clock, wall, rng, leave
+        See `Service`.
+    """
+    app = web.Application()
+    service = Service(settings, market, load, session_open=session_open, clock=clock, wall=wall, rng=rng, leave=leave)
+    app[SERVICE] = service
+    for routes in features:
+        app.add_routes(routes(service))
+    app.add_routes(fallback(service))
+
+    async def start(app: web.Application) -> None:
+        service.start()
+
+    async def stop(app: web.Application) -> None:
+        await service.stop()
+
+    app.on_startup.append(start)
+    app.on_cleanup.append(stop)
+    return app

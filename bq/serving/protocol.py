@@ -1,0 +1,148 @@
+"""Connections: how many, how slow, and what a caller is told who does not speak HTTP.
+
+Rules of this file: the only place that looks inside aiohttp's connection objects. aiohttp closes idle connections; it
+does not close those that trickle a request's head, and it waits for ever for a client that does not read its answer.
+"""
+
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_server import Server
+
+from bq.errors import Problem
+from bq.serving import wire
+
+_log = logging.getLogger(__name__)
+
+FULL: Final = Problem("too_busy", "Too many connections.", 5.0)
+
+
+def _raw(problem: Problem) -> bytes:
+    body = wire.error(problem)
+    head = (
+        f"HTTP/1.1 {problem.http_status} Service Unavailable\r\nContent-Type: {wire.JSON}\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 5\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+REFUSED: Final = _raw(FULL)
+
+
+class Connection(RequestHandler):
+    """One connection, with the two clocks that aiohttp does not have."""
+
+    __slots__ = ("door", "head_since", "unread", "unread_since")
+
+    def __init__(self, manager: "Door", **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.door = manager
+        self.head_since = 0.0  # since when the head of a request has been incomplete
+        self.unread = 0  # bytes of answers that the client has not taken
+        self.unread_since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Let a connection in, or tell it at once that there are too many."""
+        if len(self.door.connections_by_handler) >= self.door.max_connections:
+            self.door.turned_away += 1
+            self._force_close = True
+            transport.write(REFUSED)
+            transport.close()
+            return
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; note when the head of a request is left incomplete."""
+        super().data_received(data)
+        if self._waiter is None or self._waiter.done():
+            self.head_since = 0.0
+        elif not self.head_since:
+            self.head_since = self._loop.time()
+
+    def check(self, now: float) -> None:
+        """Close the connection if its client is too slow in speaking or in listening."""
+        if self.head_since and now - self.head_since > self.door.header_timeout_s:
+            self.door.slow_heads += 1
+            self.force_close()
+            return
+        transport = self.transport
+        if transport is None:
+            return
+        unread = transport.get_write_buffer_size()
+        if unread == 0 or unread < self.unread:
+            self.unread_since = now
+        elif now - self.unread_since > self.door.write_stall_s:
+            self.door.stalled_readers += 1
+            transport.abort()
+        self.unread = unread
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP, and what escaped a handler, in the shape of every other error."""
+        if status == 400:
+            problem = Problem("bad_request", f"This is not HTTP/1.1: {message or 'malformed request'}")
+        else:
+            _log.error("a request failed outside of its handler", exc_info=exc)
+            problem = Problem("internal", "Something went wrong on our side.")
+        if request.writer is not None and request.writer.output_size > 0:
+            raise ConnectionError("part of an answer was sent already")
+        response = web.Response(
+            status=problem.http_status, body=wire.error(problem), content_type=wire.JSON, headers=wire.CORS
+        )
+        response.force_close()
+        return response
+
+
+class Door(Server):
+    """Makes connections, and looks after those that are open.
+
+    Parameters
+    ----------
+    server
+        The server that aiohttp made for the application; this one takes its place.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        max_connections: int,
+        header_timeout_s: float,
+        write_stall_s: float,
+        **options: Any,
+    ) -> None:
+        # A handler whose client has gone is cancelled at its await; what it waited for is not its own to cancel.
+        super().__init__(server.request_handler, request_factory=server.request_factory, handler_cancellation=True)
+        self.max_connections = max_connections
+        self.header_timeout_s = header_timeout_s
+        self.write_stall_s = write_stall_s
+        self.turned_away = self.slow_heads = self.stalled_readers = 0
+        self._options = options
+
+    @property
+    def connections_by_handler(self) -> dict[RequestHandler, Any]:
+        """The open connections."""
+        return self._connections
+
+    def __call__(self) -> Connection:
+        """Make the protocol of a new connection."""
+        return Connection(self, loop=self._loop, **self._options)
+
+    def sweep(self) -> None:
+        """Look at every connection; to be called every second or so."""
+        now = self._loop.time()
+        for connection in list(self._connections):
+            if isinstance(connection, Connection):
+                connection.check(now)
+
+    def close_idle(self) -> None:
+        """Close the connections that wait for a request, at shutdown; the others close after their answer."""
+        self.pre_shutdown()

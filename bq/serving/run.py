@@ -1,0 +1,147 @@
+"""From a door that opens to a door that closes: listening, signals, and an orderly end within 25 seconds.
+
+Rules of this file: the life of the process. Heroku sends SIGTERM to every process, perhaps several times, and SIGKILL
+after 30 s; Kubernetes goes on sending traffic for some seconds after SIGTERM.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_server import Server
+
+from bq.config import Settings
+from bq.serving.app import SERVICE
+from bq.serving.limits import BACKLOG, BODY, listening_socket, raise_descriptor_limit
+from bq.serving.logs import start_logging
+from bq.serving.protocol import Door
+from bq.serving.service import Service
+
+_log = logging.getLogger(__name__)
+
+BIND_GRACE_S: Final = 2.0
+"""How long the door stays shut for a boot that may be quick: behind a router without readiness checks the first callers
+then never see "not ready". A machine that must compile opens it after that and says so."""
+
+LINGER_S: Final = 0.5  # answers close their connections for so long before idle ones are cut
+FINISH_S: Final = 12.0  # for requests under way
+CANCEL_S: Final = 2.0  # aiohttp may spend it twice
+
+
+class Runner(web.AppRunner):
+    """Runs the application behind our own door."""
+
+    def __init__(self, app: web.Application, settings: Settings, max_connections: int) -> None:
+        super().__init__(app, handle_signals=False, access_log=None, shutdown_timeout=CANCEL_S)
+        self._service = app[SERVICE]
+        self._settings = settings
+        self._max_connections = max_connections
+
+    async def _make_server(self) -> Server:
+        door = Door(
+            await super()._make_server(),
+            max_connections=self._max_connections,
+            header_timeout_s=self._settings.header_timeout_s,
+            write_stall_s=self._settings.write_stall_s,
+            access_log=None,
+            keepalive_timeout=self._settings.keepalive_s,
+            auto_decompress=False,
+            lingering_time=1.0,
+            read_bufsize=BODY,
+        )
+        self._service.door = door
+        return door
+
+
+async def serve(
+    app: web.Application,
+    settings: Settings,
+    stop: asyncio.Event,
+    on_listening: Callable[[int], object] = lambda port: None,
+) -> None:
+    """Serve until `stop` is set, then end in order.
+
+    Parameters
+    ----------
+    on_listening
+        Told the port, once connections are taken (with port 0 the system chooses one).
+    """
+    service = app[SERVICE]
+    listener = listening_socket(settings.host, settings.port, settings.write_stall_s)
+    runner = Runner(app, settings, raise_descriptor_limit(settings.max_connections))
+    await runner.setup()
+    try:
+        stopping = asyncio.ensure_future(stop.wait())
+        assert service.boot_task is not None
+        await asyncio.wait((service.boot_task, stopping), timeout=BIND_GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            site = web.SockSite(runner, listener, backlog=BACKLOG)
+            await site.start()
+            on_listening(listener.getsockname()[1])
+            _log.info("listening on %s:%d", settings.host, listener.getsockname()[1])
+            _settle_garbage()
+            await stopping
+            await _drain(service, settings, site)
+    finally:
+        await runner.cleanup()
+        listener.close()
+
+
+async def _drain(service: Service, settings: Settings, site: web.SockSite) -> None:
+    """Say no, close the door, and let what is under way finish."""
+    loop = asyncio.get_running_loop()
+    service.drain()
+    await asyncio.sleep(settings.drain_s)
+    end = loop.time() + LINGER_S
+    while service.door and service.door.connections_by_handler and loop.time() < end:  # noqa: ASYNC110 - as below
+        await asyncio.sleep(0.02)
+    await site.stop()
+    end = loop.time() + FINISH_S
+    while service.in_flight and loop.time() < end:  # noqa: ASYNC110 - an event would cost every request a check
+        await asyncio.sleep(0.02)
+
+
+def _settle_garbage() -> None:
+    """Take what was made so far out of the collector's sight, and let it look less often: its pauses are latency."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def main(settings: Settings, app: Callable[[], web.Application]) -> None:
+    """Run the server as this process; does not return."""
+    logs = start_logging()
+    code = 0
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_main(settings, app))
+    except Exception:
+        _log.critical("the server ended", exc_info=True)
+        code = 1
+    logs.stop()
+    sys.stdout.flush()
+    # A computing thread may be in the middle of compiling or hanging; waiting for it would outlast SIGKILL.
+    os._exit(code)
+
+
+async def _main(settings: Settings, app: Callable[[], web.Application]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: os._exit(130) if stop.is_set() else stop.set())
+    await serve(app(), settings, stop)
+
+
+def _loop_factory() -> Callable[[], Any] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], Any] = uvloop.new_event_loop
+    return factory

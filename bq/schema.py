@@ -486,7 +486,6 @@ class Extended(Struct, frozen=True):
     stale: bool
     engine_version: str
     data_hash: str
-    currency: str
     quality: Quality
     cycles: ExtendedCycles
     chain: list[ExpirySlice]

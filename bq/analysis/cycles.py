@@ -10,7 +10,6 @@ from kernels import spectral
 from kernels.spectral import Cycles, Phase, Spectrum, Trend
 
 TREND_SESSIONS = 60
-TREND_T = 1.96
 SHOWN = 5
 
 
@@ -32,11 +31,10 @@ def study(panel: Panel) -> CycleStudy:
     spectrum = spectral.spectrum(panel.returns, panel.returns_length)
     trend = spectral.trend(panel.returns, panel.returns_length, window=TREND_SESSIONS)
     lengths = panel.returns_length + 1
-    period = np.where(cycles.significant, cycles.period, np.nan)
     strongest = first_significant(cycles)
     phase = spectral.phase(panel.long_log_close, strongest, lengths)
     confirmation = spectral.confirm(panel.returns, cycles.period, panel.returns_length)
-    bands = spectral.band_signals(panel.long_log_close, period, lengths)
+    bands = spectral.band_signals(panel.long_log_close, strongest, lengths)
     return CycleStudy(cycles, spectrum, trend, phase, confirmation.stable, bands.low, bands.mid)
 
 

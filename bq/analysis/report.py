@@ -13,7 +13,7 @@ import numpy as np
 from bq import schema
 from bq.analysis import charts, score
 from bq.analysis.chain import Slice
-from bq.analysis.cycles import TREND_T, CycleStudy
+from bq.analysis.cycles import CycleStudy
 from bq.analysis.design import Design
 from bq.analysis.forecast import BAND, SESSIONS, PriceForecast
 from bq.analysis.identity import data_hash
@@ -78,7 +78,7 @@ class _Legs(NamedTuple):
     grid: F64
 
 
-class NotFinite(ArithmeticError):
+class NotFiniteError(ArithmeticError):
     """A number of an analysis is missing: a defect, reported as such and never papered over."""
 
 
@@ -87,18 +87,18 @@ def number(value: float, digits: int = 6) -> float:
 
     Raises
     ------
-    NotFinite
+    NotFiniteError
         If it is NaN or infinite.
     """
     if not math.isfinite(value):
-        raise NotFinite("a number of the analysis is not finite")
+        raise NotFiniteError("a number of the analysis is not finite")
     return round(float(value), digits)
 
 
 def numbers(values: F64, digits: int = 4) -> list[float]:
     """Round a vector of finite numbers."""
     if not np.isfinite(values).all():
-        raise NotFinite("a series of the analysis holds numbers that are not finite")
+        raise NotFiniteError("a series of the analysis holds numbers that are not finite")
     rounded: list[float] = np.round(values, digits).tolist()
     return rounded
 
@@ -115,7 +115,7 @@ def write(findings: Sequence[Findings | Problem], version: str) -> list[Analysis
         own = next(legs)
         try:
             answers.append(_analysis(f, own, version))
-        except NotFinite as error:
+        except NotFiniteError as error:
             answers.append(Problem("compute_failed", f"{f.snapshot.ticker}: {error}."))
     return answers
 
@@ -278,12 +278,12 @@ def _evidence(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.E
     trend_t = float(f.cycles.trend.t_stat[i])
     implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
     signals = schema.Signals(
-        price_stability=percentile < 50.0,
+        price_stability=bool(percentile < 50.0),
         vol_mispricing=bool(mispricing is not None and mispricing > 100.0 * f.volatility.relative_error[i]),
-        trend_clear=abs(trend_t) > TREND_T,
-        cycle_aligned=fit is not None and fit > 0.5,
-        delta_neutral=delta_share < DELTA_NEUTRAL,
-        iv_high=implied_high,
+        trend_clear=abs(trend_t) > float(f.cycles.trend.critical[i]),
+        cycle_aligned=bool(fit is not None and fit > 0.5),
+        delta_neutral=bool(delta_share < DELTA_NEUTRAL),
+        iv_high=bool(implied_high),
     )
     return evidence, _Facts(atm, mispricing, percentile, signals, bool(f.cycles.phase.determined[i]))
 
@@ -330,7 +330,7 @@ def _fourier(f: Findings) -> schema.Fourier:
         if bool(c.significant[i, j])
     ]
     slope, t_stat = float(t.slope[i]), float(t.t_stat[i])
-    direction = "FLAT" if abs(t_stat) <= TREND_T else "UP" if t_stat > 0.0 else "DOWN"
+    direction = "FLAT" if abs(t_stat) <= float(t.critical[i]) else "UP" if t_stat > 0.0 else "DOWN"
     code = int(f.cycles.phase.position[i]) if periods else spectral.UNDETERMINED
     position = {spectral.PEAK: "PEAK", spectral.TROUGH: "TROUGH"}.get(code, "UNDETERMINED")
     low, mid = charts.bands(f)

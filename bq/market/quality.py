@@ -4,6 +4,7 @@
 Grade D means that no number may be implied from the chain and no trade proposed.
 """
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ NEAR_MONEY = 0.10  # |ln(strike / spot)| of the quotes that the grade looks at
 HORIZON_DAYS = (7, 60)
 WIDE = 0.5  # spread over mid, beyond which a quote says nothing
 WIDE_FLOOR = 0.10  # dollars: cheap options are quoted wide in per cent
-PLACEHOLDERS: Final = tuple(2.0**-k for k in range(5, 11)) + (0.0, 0.00001, 0.5, 0.25, 0.125, 0.0625)
+PLACEHOLDERS: Final = (*(2.0**-k for k in range(1, 11)), 0.0, 0.00001)
 
 
 class ChainQuality(NamedTuple):
@@ -126,10 +127,15 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
             ("vendor_volatility_placeholder", placeholder.sum()),
         )
     )
-    in_session = calendar.is_open(chain.quote_time)
+    in_session = _in_session(chain.quote_time)
     if not in_session:
         reasons.append(Reason("quotes_outside_session"))
     return ChainQuality(usable, _grade(chain, level, usable, in_session), tuple(reasons))
+
+
+def _in_session(moment: dt.datetime) -> bool:
+    """Say whether quotes of this moment are of a session: closing quotes are, for a quarter of an hour."""
+    return calendar.is_open(moment) or calendar.is_open(moment - dt.timedelta(minutes=15))
 
 
 def _concave(chain: Chain) -> Bool:

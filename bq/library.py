@@ -1,8 +1,7 @@
 """The engine as a Python function: a list of tickers in, the items of the HTTP answer out."""
 
-import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,16 +9,11 @@ import msgspec
 from bq import schema
 from bq.config import Settings, from_env
 from bq.errors import Failure, Problem, bad_request
-from bq.market.open import open_market
+from bq.market.choose import open_market
 from bq.market.source import Market
 from bq.schema import Analysis, Detail
 
 SLICE = 32
-
-
-def now() -> dt.datetime:
-    """Tell the present time, aware."""
-    return dt.datetime.now(dt.UTC)
 
 
 def normalise(tickers: str | Iterable[str]) -> list[str]:
@@ -65,7 +59,6 @@ def analyze(
     market: str | None = None,
     detail: Detail = "summary",
     as_of: str | None = None,
-    clock: Callable[[], dt.datetime] = now,
 ) -> list[dict[str, Any]]:
     """Analyse a list of tickers.
 
@@ -79,8 +72,6 @@ def analyze(
         How much of each analysis.
     as_of : str, optional
         ISO time that stands for the present in `sample` and `files:`.
-    clock : callable
-        Gives the present as an aware datetime.
 
     Returns
     -------
@@ -100,7 +91,7 @@ def analyze(
     if detail not in ("summary", "default", "full"):
         raise Failure(bad_request(f"detail is {detail!r}; it can be summary, default or full."))
     names = normalise(tickers)
-    source = open_market(settings_for(market, as_of), clock)
+    source = open_market(settings_for(market, as_of))
     try:
         return [item(ticker, answer, detail) for ticker, answer in analyses(source, names)]
     finally:

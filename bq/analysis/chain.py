@@ -1,8 +1,8 @@
 """What the quotes say: per expiry the forward, the implied volatilities, the fitted smile, for a whole batch at once.
 
-All slices (one expiry of one ticker) of a batch go through the kernels together. American quotes are inverted as American
-and turned into European ones before parity, the smile or a density is read off them (de-Americanisation; see Andersen,
-Lake & Offengenden 2016 for the pricing).
+All slices (one expiry of one ticker) of a batch go through the kernels together. American quotes are inverted as
+American and turned into European ones before parity, the smile or a density is read off them (de-Americanisation; see
+Andersen, Lake & Offengenden 2016 for the pricing).
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,9 @@ import msgspec
 
 from bq.errors import Failure, Problem
 
+VERSION = "5.0.0"
+"""Of the product; pyproject.toml says the same (a test compares)."""
+
 ENVIRONMENT_NAMES = {"port": "PORT", "database_url": "DATABASE_URL"}
 """Settings whose name in the environment is given by convention; every other one is `BQ_` and its name in capitals."""
 

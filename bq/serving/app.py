@@ -27,6 +27,15 @@ SERVICE: Final = web.AppKey("service", Service)
 FEATURES: Final[Sequence[Routes]] = (handlers.routes, task_handlers.routes)
 
 
+def session_clock(settings: Settings) -> Callable[[dt.datetime], bool] | None:
+    """Give what tells whether the exchange is open, for a market whose prices move with it; None for the others."""
+    if settings.market != "yahoo":
+        return None
+    from bq.market import calendar
+
+    return calendar.is_open
+
+
 def build_app(
     settings: Settings,
     market: Market,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-import bq
+from bq.config import VERSION
 from bq.errors import Failure, Problem, bad_request
 from bq.serving import metrics, wire
 from bq.serving.cache import Entry
@@ -169,7 +169,7 @@ class Handlers:
     async def health(self, request: web.Request) -> web.Response:
         """Say that the server is there, as today's clients ask it."""
         moment = dt.datetime.fromtimestamp(self.service.wall(), dt.UTC).isoformat(timespec="seconds")
-        return answer(msgspec.json.encode({"status": "ok", "version": bq.__version__, "timestamp": moment}), {})
+        return answer(msgspec.json.encode({"status": "ok", "version": VERSION, "timestamp": moment}), {})
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Say that the loop turns; also while draining, or a supervisor would kill a server that finishes its work."""

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import bq
-from bq.config import Settings
+from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
 from bq.market.source import Market, Snapshot
 from bq.serving import snapshot
@@ -77,7 +76,7 @@ class Service:
         self.market = market
         self.clock = clock
         self.wall = wall
-        self.metrics = Metrics(self._readings, bq.__version__)
+        self.metrics = Metrics(self._readings, VERSION)
         self.pools = Pools(market, settings.compute_threads, settings.fetch_threads)
         self.cache: Cache[Key] = Cache(clock, budget=settings.cache_mib << 20, soft=self._soft_life, rng=rng)
         self.batcher: Batcher[Key, Snapshot] = Batcher(

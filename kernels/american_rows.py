@@ -53,7 +53,7 @@ def still(spot: float, strike: float, tau: float, r: float, q: float) -> tuple[f
     best = max(strike - spot, 0.0)
     when = 0.0
     at_end = strike * math.exp(-r * tau) - spot * math.exp(-q * tau)
-    if at_end > best:
+    if at_end >= best:
         best = at_end
         when = tau
     if r * strike > 0.0 and q * spot > 0.0 and r != q:

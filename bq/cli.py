@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _analyze(arguments: argparse.Namespace) -> int:
     from bq import library
-    from bq.market.choose import open_market
+    from bq.market.open import open_market
 
     names = library.normalise(name for text in arguments.tickers for name in text.split(",") if name.strip())
-    market = open_market(library.settings_for(arguments.market, arguments.as_of))
+    market = open_market(library.settings_for(arguments.market, arguments.as_of), library.now)
     try:
         answers: list[tuple[str, Analysis | Problem]] = []
         with _progress(len(names)) as advance:

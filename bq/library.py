@@ -1,5 +1,6 @@
 """The engine as a Python function: a list of tickers in, the items of the HTTP answer out."""
 
+import datetime as dt
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -9,11 +10,16 @@ import msgspec
 from bq import schema
 from bq.config import Settings, from_env
 from bq.errors import Failure, Problem, bad_request
-from bq.market.choose import open_market
+from bq.market.open import open_market
 from bq.market.source import Market
 from bq.schema import Analysis, Detail
 
 SLICE = 32
+
+
+def now() -> dt.datetime:
+    """Tell the present time, aware."""
+    return dt.datetime.now(dt.UTC)
 
 
 def normalise(tickers: str | Iterable[str]) -> list[str]:
@@ -91,7 +97,7 @@ def analyze(
     if detail not in ("summary", "default", "full"):
         raise Failure(bad_request(f"detail is {detail!r}; it can be summary, default or full."))
     names = normalise(tickers)
-    source = open_market(settings_for(market, as_of))
+    source = open_market(settings_for(market, as_of), now)
     try:
         return [item(ticker, answer, detail) for ticker, answer in analyses(source, names)]
     finally:

@@ -140,11 +140,12 @@ def _fit(k_all: F64, w_all: F64, om_all: F64, tau: F64, eta: float, out: F64, co
             code[row] = _fit_usable(k, w, om, n, eta, work, raw, out[row])
 
 
-@kernel("void(float64[:, ::1], float64[::1], float64[::1], float64[::1])")
-def _repair(raw: F64, low: F64, high: F64, min_g: F64) -> None:
+@kernel("void(float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[::1])")
+def _repair(raw: F64, low: F64, high: F64, given_g: F64, min_g: F64) -> None:
     for row in range(low.size):
         p = raw[row]
-        min_g[row] = least_g(p[0], p[1], p[2], p[3], p[4], low[row], high[row])
+        given_g[row] = least_g(p[0], p[1], p[2], p[3], p[4], low[row], high[row])
+        min_g[row] = given_g[row]
         if not min_g[row] >= 0.0:
             min_g[row] = repair_one(p, low[row], high[row])
 
@@ -190,9 +191,9 @@ def slice_rows(svi: Svi, log_moneyness: npt.ArrayLike) -> tuple[F64, F64]:
     raw, points = raw_parameters(svi), _smile_rows(log_moneyness)[0]
     if raw.shape[0] != points.shape[0]:
         if points.shape[0] == 1:
-            points = np.array(np.broadcast_to(points, (raw.shape[0], points.shape[1])))
+            points = np.array(np.broadcast_to(points, (raw.shape[0], points.shape[1])), order="C")
         elif raw.shape[0] == 1:
-            raw = np.array(np.broadcast_to(raw, (points.shape[0], 5)))
+            raw = np.array(np.broadcast_to(raw, (points.shape[0], 5)), order="C")
         else:
             raise ValueError(f"{raw.shape[0]} slices and {points.shape[0]} rows of points")
     return raw, points
@@ -330,8 +331,8 @@ def repair(svi: Svi, low: npt.ArrayLike, high: npt.ArrayLike) -> Svi:
     raw = raw_parameters(svi)
     n = raw.shape[0]
     low_end, high_end = (np.array(np.broadcast_to(np.asarray(e, dtype=np.float64), (n,))) for e in (low, high))
-    before, min_g = raw.copy(), np.empty(n)
-    _repair(raw, low_end, high_end, min_g)
+    before, given_g, min_g = raw.copy(), np.empty(n), np.empty(n)
+    _repair(raw, low_end, high_end, given_g, min_g)
     old = np.broadcast_to(np.asarray(svi.status, dtype=np.int8), (n,))
     usable = np.isfinite(before).all(axis=1) & np.isfinite(low_end + high_end)
     failed = usable & ~np.isfinite(min_g)
@@ -340,7 +341,7 @@ def repair(svi: Svi, low: npt.ArrayLike, high: npt.ArrayLike) -> Svi:
     code = np.where(failed, status.ARBITRAGE, np.where(moved, status.AT_BOUND, old)).astype(np.int8)
     error = np.where(moved | failed, np.nan, svi.fit_error)
     a, b, rho, m, s = np.ascontiguousarray(raw.T)
-    return Svi(a, b, rho, m, s, error, np.where(usable, min_g, np.nan), code, np.asarray(svi.min_g))
+    return Svi(a, b, rho, m, s, error, np.where(usable, min_g, np.nan), code, np.where(usable, given_g, np.nan))
 
 
 def calendar_violation(near: Svi, far: Svi, log_moneyness: npt.ArrayLike) -> F64:

@@ -63,7 +63,10 @@ def _evaluate(raw: F64, k: F64, out: F64) -> None:
 
 @kernel("void(float64[:, ::1], float64[:, ::1], float64[:, ::1])", fast=frozenset())
 def _integrate(raw: F64, ends: F64, out: F64) -> None:
-    """Trapezium rule in u, k = scale sinh(u): for these integrands, which vanish at both ends, it has no order.
+    """Trapezium rule in u, k = m + scale sinh(u): for these integrands, which vanish at both ends, it has no order.
+
+    With scale at most s the nodes are dense at the slice's bend, however sharp (centred at k = 0 the rule lost half the
+    probability of slices with s below 0.002), and the integrand is analytic in a strip of width pi/2 around the axis.
 
     Columns of out: the density's integral, E[e**k], E[k], and the variance of the log contract as Fukasawa's integral
     of w over the normal density of d2, which never meets the cancellation of option prices.
@@ -82,7 +85,7 @@ def _integrate(raw: F64, ends: F64, out: F64) -> None:
             for i in range(LANES):
                 e = exp(begin + step * scratch[i])
                 over = 1.0 / e
-                k = half * (e - over)
+                k = m + half * (e - over)
                 w = variance_at(a, b, rho, m, s, k)
                 root = math.sqrt(w)
                 inverse = 1.0 / root
@@ -185,8 +188,10 @@ def _integrals(svi: Svi) -> F64:
     good = np.isfinite(raw).all(axis=1) & (w0 > 0.0)
     if good.any():
         chosen = np.ascontiguousarray(raw[good])
-        scale = 2.0 * np.sqrt(w0[good])
-        ends = np.stack([-np.arcsinh(_reach(chosen, -1.0) / scale), np.arcsinh(_reach(chosen, 1.0) / scale), scale], 1)
+        m, s = chosen[:, 3], chosen[:, 4]
+        scale = np.minimum(s, 2.0 * np.sqrt(w0[good]))
+        low, high = -_reach(chosen, -1.0), _reach(chosen, 1.0)
+        ends = np.stack([np.arcsinh((low - m) / scale), np.arcsinh((high - m) / scale), scale], 1)
         part = np.empty((chosen.shape[0], 4))
         _integrate(chosen, ends, part)
         out[good] = part

@@ -22,6 +22,8 @@ SECONDS_PER_YEAR: Final = 365 * 86400.0
 """The year of `tau`: calendar time, 365 days."""
 
 FIRST_YEAR: Final = 1990
+LAST_YEAR: Final = 2031
+"""The table reaches at least from here to here: growing it later costs half a second."""
 MARGIN_YEARS: Final = 2
 """How far beyond the day asked for the table reaches, so that expiries and projected dividends fit in."""
 
@@ -56,9 +58,9 @@ def _sessions(first: int, last: int) -> _Table:
         with _lock:
             table = _table
             begin = min(first, FIRST_YEAR if table is None else table.first_year)
-            end = max(last, begin if table is None else table.last_year)
+            end = max(last + MARGIN_YEARS, LAST_YEAR if table is None else table.last_year)
             if table is None or begin < table.first_year or end > table.last_year:
-                _table = table = _load(begin, end + MARGIN_YEARS)
+                _table = table = _load(begin, end)
     return table
 
 
@@ -75,6 +77,11 @@ def _table_for(moment: dt.datetime) -> tuple[_Table, int]:
 def as_day(day: dt.date | np.datetime64) -> np.datetime64:
     """Turn a date of any kind into `datetime64[D]`."""
     return np.datetime64(day, "D") if isinstance(day, dt.date) else day.astype("datetime64[D]")
+
+
+def as_date(day: np.datetime64) -> dt.date:
+    """Turn `datetime64[D]` into a date."""
+    return dt.date(1970, 1, 1) + dt.timedelta(days=int(day.astype("datetime64[D]").astype(np.int64)))
 
 
 def from_seconds(seconds: int) -> dt.datetime:

@@ -10,14 +10,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from kernels._arrays import F64
+from kernels._arrays import F64, I64
 
 SHORTEST: Final = 7
 LONGEST: Final = 180
 """The band of periods, in observations (trading days), that is searched for cycles."""
 
-BIN_TILE: Final = 4
-TIME_TILE: Final = 8
+BIN_TILE: Final = 6
+TIME_TILE: Final = 4
 """The projection kernel works on tiles of this many frequencies and moments; the tables are padded to whole tiles."""
 
 OVERSAMPLING: Final = 4
@@ -28,16 +28,20 @@ TAPERS: Final = 5
 
 
 class Fourier(NamedTuple):
-    """The Fourier frequencies of one length whose periods lie in the band."""
+    """The Fourier frequencies of one length whose periods lie in the band, k from `first` on: the period is length / k.
 
-    bins: F64
-    """(m,) whole numbers k: the period is length / k."""
-    cosines: F64
-    """(m, length // 2 + 1), both padded with zeros to whole tiles: cos(2 pi k t / length)."""
-    sines: F64
-    """As `cosines`."""
+    For an even length the even and the odd k have tables of their own, over a quarter of the moments; for an odd length
+    the first pair holds all k over half of the moments, and the second is empty. Tables are padded with zeros to tiles.
+    """
+
+    first: int
     band_cosine: F64
     """(m,): cos(2 pi k / length), for the spectrum of the noise."""
+    cosines: F64
+    """cos(2 pi k t / length) for the even (or all) k."""
+    sines: F64
+    odd_cosines: F64
+    odd_sines: F64
 
 
 class Tapers(NamedTuple):
@@ -58,21 +62,29 @@ def _turn(steps: int) -> tuple[F64, F64]:
     return np.cos(angle), np.sin(angle)
 
 
+def bins(length: int) -> I64:
+    """List the k whose periods length / k lie in the band."""
+    return np.arange(-(-length // LONGEST), length // SHORTEST + 1)
+
+
+def _table(turn: F64, k: I64, moments: int) -> F64:
+    """Tabulate one function of 2 pi k t / length, padded to tiles; k * t modulo length is exact."""
+    out = np.zeros((-(-k.size // BIN_TILE) * BIN_TILE, -(-moments // TIME_TILE) * TIME_TILE))
+    out[: k.size, :moments] = turn[np.outer(k, np.arange(moments)) % turn.size]
+    return out
+
+
 @lru_cache(maxsize=32)
 def fourier(length: int) -> Fourier:
-    """Build the cosine and sine matrices of the band for series of one length (at most 0.3 MB for 504 days).
-
-    The angle is reduced exactly, as the whole number k * t modulo length, before its cosine is taken.
-    """
-    bins = np.arange(-(-length // LONGEST), length // SHORTEST + 1)
-    moments = np.arange(length // 2 + 1)
-    index = (bins[:, None] * moments) % length
-    shape = tuple(-(-size // tile) * tile for size, tile in zip(index.shape, (BIN_TILE, TIME_TILE), strict=True))
-    cosines, sines = np.zeros(shape), np.zeros(shape)
+    """Build the cosine and sine matrices of the band for series of one length (0.15 MB for 504 days, 0.3 for 503)."""
     cosine, sine = _turn(length)
-    cosines[: bins.size, : moments.size] = cosine[index]
-    sines[: bins.size, : moments.size] = sine[index]
-    return Fourier(bins.astype(np.float64), cosines, sines, cosine[bins])
+    k = bins(length)
+    if length % 2:
+        own, other, moments = k, k[:0], length // 2 + 1
+    else:
+        own, other, moments = k[k % 2 == 0], k[k % 2 == 1], length // 4 + 1
+    tables = (_table(turn, part, moments) for part in (own, other) for turn in (cosine, sine))
+    return Fourier(int(k[0]), cosine[k], *tables)
 
 
 def dpss(length: int, bandwidth: float = BANDWIDTH, count: int = TAPERS) -> F64:

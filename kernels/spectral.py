@@ -19,7 +19,7 @@ from kernels._arrays import F64, I8, I64, Bool, series
 from kernels._confirmation import confirmations
 from kernels._periodogram import ewma_standardise, periodograms
 from kernels.end_point import PEAK, TROUGH, UNDETERMINED, BandSignals, Phase, Trend, band_signals, phase, trend
-from kernels.fourier_tables import LONGEST, SHORTEST, fourier, line_test
+from kernels.fourier_tables import LONGEST, SHORTEST, bins, fourier, line_test
 from kernels.significance import benjamini_hochberg, fisher_g_pvalue
 
 __all__ = [
@@ -94,10 +94,10 @@ class _Band(NamedTuple):
 
     x: F64
     lengths: I64
-    period: F64
-    power: F64
-    background: F64
-    p_value: F64
+    planes: F64
+    """(planes, n, m): period, power, expected power, p-value, and room for the caller's own."""
+    smallest_p: F64
+    frequencies: I64
     variance: F64
     ar1: F64
     status: I8
@@ -118,35 +118,35 @@ def _standardised(x: F64, lengths: I64, standardize: str | None) -> F64:
     return out
 
 
-def _band(log_returns: npt.ArrayLike, lengths: npt.ArrayLike | None, standardize: str | None) -> _Band:
+def _band(log_returns: npt.ArrayLike, lengths: npt.ArrayLike | None, standardize: str | None, planes: int = 4) -> _Band:
     raw, size = series(log_returns, lengths)
     x = _standardised(raw, size, standardize)
     n = x.shape[0]
-    long_enough = np.flatnonzero(size >= MIN_LENGTH)
-    groups = _by_length(size, long_enough)
-    m = max((fourier(length).bins.size for length, _ in groups), default=0)
-    period, power, background, p_value = (np.full((n, m), np.nan) for _ in range(4))
-    variance, ar1 = np.full(n, np.nan), np.full(n, np.nan)
+    groups = _by_length(size, np.flatnonzero(size >= MIN_LENGTH))
+    count = np.zeros(n, dtype=np.int64)
+    for length, rows in groups:
+        count[rows] = bins(length).size
+    # One block: seven arrays that come and go make the allocator give pages back and fault them in again (2 us a row).
+    block = np.full((planes, n, count.max(initial=0)), np.nan)
+    smallest_p, variance, ar1 = (np.full(n, np.nan) for _ in range(3))
     status = np.full(n, st.TOO_FEW_DATA, dtype=np.int8)
     for length, rows in groups:
-        table = fourier(length)
+        period, power, background, p_value = block[:4]
         periodograms(
             x,
             rows,
             length,
-            table.cosines,
-            table.sines,
-            table.band_cosine,
+            *fourier(length),
+            period,
             power,
             background,
             p_value,
+            smallest_p,
             variance,
             ar1,
             status,
         )
-        good = rows[status[rows] == st.OK]
-        period[good, : table.bins.size] = length / table.bins
-    return _Band(x, size, period, power, background, p_value, variance, ar1, status)
+    return _Band(x, size, block, smallest_p, count, variance, ar1, status)
 
 
 def spectrum(
@@ -187,25 +187,16 @@ def spectrum(
     autocorrelation is r1 + 1/n (its bias under white noise), within +-0.99; the AR(1) spectrum has the sample's
     variance over the row's own frequencies.
     """
-    band = _band(log_returns, lengths, standardize)
-    with np.errstate(invalid="ignore"):
-        to_share = 2.0 / (band.lengths * band.variance)[:, None]
-        background = band.background * to_share
-        m = np.sum(~np.isnan(band.p_value), axis=1)
-        smallest = np.fmin.reduce(band.p_value, axis=1, initial=np.nan)
-        family_p = -np.expm1(m * np.log1p(-np.minimum(smallest, 1.0 - 1e-16)))
-    return Spectrum(
-        band.period,
-        band.power,
-        band.power * to_share,
-        background,
-        background * -np.log(0.05),
-        background * -np.log(0.01),
-        band.p_value,
-        family_p,
-        band.ar1,
-        band.status,
-    )
+    band = _band(log_returns, lengths, standardize, planes=7)
+    period, power, background, p_value, power_share, noise95, noise99 = band.planes
+    to_share = 2.0 / (np.maximum(band.lengths, 1) * band.variance)[:, None]
+    np.multiply(power, to_share, out=power_share)
+    background *= to_share
+    np.multiply(background, -np.log(0.05), out=noise95)
+    np.multiply(background, -np.log(0.01), out=noise99)
+    # The largest double below 1 keeps the logarithm finite; the answer is 1 either way.
+    family_p = -np.expm1(band.frequencies * np.log1p(-np.minimum(band.smallest_p, np.nextafter(1.0, 0.0))))
+    return Spectrum(period, power, power_share, background, noise95, noise99, p_value, family_p, band.ar1, band.status)
 
 
 def cycles(
@@ -245,8 +236,8 @@ def cycles(
     if k < 0:
         raise ValueError(f"k must not be negative, got {k}")
     band = _band(log_returns, lengths, standardize)
-    q_all = benjamini_hochberg(band.p_value)
-    strength = -band.power
+    period_all, power_all, _, p_all = band.planes
+    strength = -power_all
     if peaks_only:
         beside = np.pad(strength, ((0, 0), (1, 1)), constant_values=np.nan)
         strength = np.where((strength > beside[:, :-2]) | (strength > beside[:, 2:]), np.nan, strength)
@@ -259,7 +250,7 @@ def cycles(
         out[:, : order.shape[1]] = np.where(np.isnan(np.take_along_axis(strength, order, axis=1)), np.nan, picked)
         return out
 
-    period, power, p_value, q_value = map(strongest, (band.period, band.power, band.p_value, q_all))
+    period, power, p_value, q_value = map(strongest, (period_all, power_all, p_all, benjamini_hochberg(p_all)))
     power_share = 2.0 * power / (band.lengths * band.variance)[:, None]
     candidate = (q_value < FALSE_DISCOVERY) & (2.0 * period <= band.lengths[:, None])
     significant = np.zeros((n, k), dtype=np.bool_)
@@ -278,11 +269,11 @@ def _confirm(band: _Band, period: F64) -> tuple[F64, F64]:
     row, column = np.nonzero((period >= SHORTEST) & (period <= LONGEST) & (band.status == st.OK)[:, None])
     for length, chosen in _by_length(band.lengths[row], np.arange(row.size)):
         rows, columns = np.ascontiguousarray(row[chosen]), column[chosen]
-        bins = np.rint(length / period[rows, columns]).astype(np.int64)
+        near = np.rint(length / period[rows, columns]).astype(np.int64)
         line, halves = np.empty(rows.size), np.empty((rows.size, 2))
         table = line_test(length)
         confirmations(
-            band.x, rows, bins, length, band.ar1, table.tapers, table.sums, table.cosine, table.sine, line, halves
+            band.x, rows, near, length, band.ar1, table.tapers, table.sums, table.cosine, table.sine, line, halves
         )
         line_p[rows, columns] = line
         half_p[rows, columns] = halves

@@ -232,6 +232,14 @@ def cycles(
     ------
     ValueError
         As `spectrum`, or if k is negative. Never for a bad row.
+
+    Notes
+    -----
+    Measured on 4,000 rows of 504 days of noise: a frequency with q < 0.05 in 4.7 % of the rows (white, AR 0.1) and in
+    3.3 % (GARCH with Student shocks: heavy tails make the test timid), a significant one in 2 % and 1 %. With waves of
+    20 to 60 days in the log price, of amplitude A * period / 30, at 2 % daily volatility: q finds 25, 68, 92 and 100 %
+    of them at A = 2, 3, 4 and 6 %, and 16, 57, 89 and 100 % are significant. Where volatility clusters,
+    `standardize="ewma"` keeps the size and finds more: 73 instead of 64 % at A = 3 %.
     """
     if k < 0:
         raise ValueError(f"k must not be negative, got {k}")

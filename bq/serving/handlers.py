@@ -6,7 +6,7 @@ await between the body and the answer.
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,9 +21,6 @@ from bq.serving.limits import read_body
 from bq.serving.requests import AnalyzeRequest, one_detail, one_symbol, read_analyze
 from bq.serving.routing import route
 from bq.serving.service import Service
-
-HIT_TIMING: Final = "cache;desc=hit"
-STALE_WHILE_REVALIDATE: Final = "stale-while-revalidate=30, stale-if-error=600"
 
 
 def routes(service: Service) -> list[web.RouteDef]:
@@ -70,7 +67,7 @@ class Handlers:
         looked = service.desk.look(asked.tickers, asked.detail, asked.problems)
         if wire.NDJSON in request.headers.get("Accept", ""):
             return await self._stream(request, asked, looked, deadline, client)
-        timing = HIT_TIMING
+        timing = wire.HIT_TIMING
         if looked.missing:
             problem = await service.desk.wait(looked, deadline, client)
             if problem is not None and (not asked.is_list or all(isinstance(a, Problem) for a in looked.answers)):
@@ -141,7 +138,7 @@ class Handlers:
         detail = one_detail(request.query.get("detail", "default"))
         client = self._charge(request, 1)
         entry = service.desk.find(ticker, detail)
-        timing = HIT_TIMING
+        timing = wire.HIT_TIMING
         if entry is None:
             looked = service.desk.look([ticker], detail, {})
             if looked.missing:
@@ -150,14 +147,8 @@ class Handlers:
                     service.shed(problem)
                 timing = _timing(looked.waiter)
             entry = _only(looked)
-        tag = wire.etag(entry)
-        headers = {
-            "ETag": tag,
-            "Cache-Control": f"public, max-age={service.max_age(entry)}, {STALE_WHILE_REVALIDATE}",
-            "Age": "0",
-            "Server-Timing": timing,
-        }
-        if (known := request.headers.get("If-None-Match")) is not None and wire.matches(known, tag):
+        headers = wire.cacheable(entry, service.max_age(entry), timing)
+        if (known := request.headers.get("If-None-Match")) is not None and wire.matches(known, headers["ETag"]):
             return web.Response(status=304, headers={**wire.CORS, **headers})
         return answer(entry.data, headers)
 
@@ -184,7 +175,7 @@ class Handlers:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Write the counts and times down for Prometheus."""
-        return answer(self.service.metrics.text(), {"Cache-Control": "no-store"}, kind=metrics.CONTENT_TYPE)
+        return answer(self.service.metrics_text(), {"Cache-Control": "no-store"}, kind=metrics.CONTENT_TYPE)
 
 
 def _only(looked: Looked) -> Entry:
@@ -219,7 +210,7 @@ def _header_deadline(request: web.Request) -> float | None:
 def _timing(waiter: Waiter[Any, Any] | None) -> str:
     """Tell, by the slowest flight of the request, where its time went."""
     if waiter is None:
-        return HIT_TIMING
+        return wire.HIT_TIMING
     parts = {"queue": waiter.queue_s, "fetch": waiter.fetch_s, "compute": waiter.compute_s, "encode": waiter.encode_s}
     spans = ", ".join(f"{name};dur={seconds * 1000:.2f}" for name, seconds in parts.items())
     return f'{spans}, batch;desc="{waiter.batch}"'

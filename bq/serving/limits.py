@@ -4,10 +4,12 @@ Rules of this file: each limit is one small thing with its reason; no routes, no
 """
 
 import asyncio
+import ctypes
 import ipaddress
 import logging
 import resource
 import socket
+import struct
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -23,6 +25,8 @@ BODY: Final = 64 * 1024
 
 BACKLOG: Final = 4096
 """Connections that the kernel keeps for us. With asyncio's 100 a burst of clients waits for SYN retries of 1 to 3 s."""
+
+_SO_ATTACH_FILTER: Final = 26  # linux/socket.h; not in Python's socket module
 
 SPARE_DESCRIPTORS: Final = 64
 """For the database, logs, the market's connections and the interpreter."""
@@ -185,3 +189,18 @@ def listening_socket(host: str, port: int, write_stall_s: float) -> socket.socke
         listener.close()
         raise
     return listener
+
+
+def ignore_newcomers(listener: socket.socket) -> None:
+    """Have the kernel drop the packets that would open new connections; those already made stay to be accepted (Linux).
+
+    Closing a listener resets the connections in its queue: requests sent on them fail. After this and a moment to
+    accept what is queued, nobody is left to be reset, and newcomers find the port closed when they try again.
+    """
+    drop_all = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF: return 0 bytes of every packet
+    buffer = ctypes.create_string_buffer(drop_all)
+    program = struct.pack("HL", 1, ctypes.addressof(buffer))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError as error:
+        _log.info("newcomers cannot be ignored: %s", error)

@@ -14,6 +14,7 @@ from aiohttp.web_server import Server
 
 from bq.errors import Problem
 from bq.serving import wire
+from bq.serving.hot import HotPath, owed
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +36,13 @@ REFUSED: Final = _raw(FULL)
 class Connection(RequestHandler):
     """One connection, with the two clocks that aiohttp does not have."""
 
-    __slots__ = ("door", "head_since", "unread", "unread_since")
+    __slots__ = ("door", "head_since", "owed", "unread", "unread_since")
 
     def __init__(self, manager: "Door", **options: Any) -> None:
         super().__init__(manager, **options)
         self.door = manager
         self.head_since = 0.0  # since when the head of a request has been incomplete
+        self.owed: int | None = 0  # bytes that the request under way lacks; None once that cannot be told any more
         self.unread = 0  # bytes of answers that the client has not taken
         self.unread_since = 0.0
 
@@ -55,12 +57,29 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; note when the head of a request is left incomplete."""
+        """Answer what can be answered at once, parse the rest; note when the head of a request is left incomplete."""
+        hot = self.door.hot
+        if hot is not None and self.owed is not None:
+            if self.owed:
+                self.owed = self.owed - len(data) if len(data) <= self.owed else None
+            elif (told := self._hot_answer(hot, data)) is not None:
+                self.transport.write(told)  # type: ignore[union-attr]
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                return
+            else:
+                self.owed = owed(data)
         super().data_received(data)
         if self._waiter is None or self._waiter.done():
             self.head_since = 0.0
         elif not self.head_since:
             self.head_since = self._loop.time()
+
+    def _hot_answer(self, hot: HotPath, data: bytes) -> bytes | None:
+        """Ask the hot path, if the connection is idle (or answers would overtake each other) and its client reads."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages or self._paused or self._close or self._force_close:
+            return None
+        return hot.answer(data)
 
     def check(self, now: float) -> None:
         """Close the connection if its client is too slow in speaking or in listening."""
@@ -124,6 +143,7 @@ class Door(Server):
         self.max_connections = max_connections
         self.header_timeout_s = header_timeout_s
         self.write_stall_s = write_stall_s
+        self.hot: HotPath | None = None
         self.turned_away = self.slow_heads = self.stalled_readers = 0
         self._options = options
 

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,7 +19,7 @@ from aiohttp.web_server import Server
 
 from bq.config import Settings
 from bq.serving.app import SERVICE
-from bq.serving.limits import BACKLOG, BODY, listening_socket, raise_descriptor_limit
+from bq.serving.limits import BACKLOG, BODY, ignore_newcomers, listening_socket, raise_descriptor_limit
 from bq.serving.logs import start_logging
 from bq.serving.protocol import Door
 from bq.serving.service import Service
@@ -29,6 +30,7 @@ BIND_GRACE_S: Final = 2.0
 """How long the door stays shut for a boot that may be quick: behind a router without readiness checks the first callers
 then never see "not ready". A machine that must compile opens it after that and says so."""
 
+ACCEPT_S: Final = 0.1  # for what is in the listener's queue
 LINGER_S: Final = 0.5  # answers close their connections for so long before idle ones are cut
 FINISH_S: Final = 12.0  # for requests under way
 CANCEL_S: Final = 2.0  # aiohttp may spend it twice
@@ -55,6 +57,8 @@ class Runner(web.AppRunner):
             lingering_time=1.0,
             read_bufsize=BODY,
         )
+        if self._settings.hot_path:
+            door.hot = self._service.hot
         self._service.door = door
         return door
 
@@ -87,23 +91,29 @@ async def serve(
             _log.info("listening on %s:%d", settings.host, listener.getsockname()[1])
             _settle_garbage()
             await stopping
-            await _drain(service, settings, site)
+            await _drain(service, settings, site, listener)
     finally:
         await runner.cleanup()
         listener.close()
 
 
-async def _drain(service: Service, settings: Settings, site: web.SockSite) -> None:
+async def _drain(service: Service, settings: Settings, site: web.SockSite, listener: socket.socket) -> None:
     """Say no, close the door, and let what is under way finish."""
-    loop = asyncio.get_running_loop()
     service.drain()
     await asyncio.sleep(settings.drain_s)
-    end = loop.time() + LINGER_S
-    while service.door and service.door.connections_by_handler and loop.time() < end:  # noqa: ASYNC110 - as below
-        await asyncio.sleep(0.02)
+    await _until(lambda: not (service.door and service.door.connections_by_handler), LINGER_S)
+    ignore_newcomers(listener)
+    await asyncio.sleep(ACCEPT_S)
     await site.stop()
-    end = loop.time() + FINISH_S
-    while service.in_flight and loop.time() < end:  # noqa: ASYNC110 - an event would cost every request a check
+    # Whoever came through the door at the last moment is still to be heard: cutting a connection before its first
+    # request would be a failed request for its client.
+    await _until(lambda: not (service.door and service.door.connections_by_handler), LINGER_S)
+    await _until(lambda: not service.in_flight, FINISH_S)
+
+
+async def _until(condition: Callable[[], bool], within_s: float) -> None:
+    end = asyncio.get_running_loop().time() + within_s
+    while not condition() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - an event would burden requests
         await asyncio.sleep(0.02)
 
 

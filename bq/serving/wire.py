@@ -24,6 +24,8 @@ PREFLIGHT: Final[Mapping[str, str]] = {
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
+HIT_TIMING: Final = "cache;desc=hit"
+
 ONE_HEAD: Final = b'{"success":true,"data":'
 ONE_TAIL: Final = {True: b',"from_cache":true}', False: b',"from_cache":false}'}
 PENDING: Final = b',"status":"pending","from_cache":false}'
@@ -75,6 +77,16 @@ def retry_after(problem: Problem) -> Mapping[str, str]:
 def etag(entry: Entry) -> str:
     """Make the strong entity tag of an answer."""
     return f'"{entry.tag.hex()}"'
+
+
+def cacheable(entry: Entry, max_age: int, timing: str = HIT_TIMING) -> dict[str, str]:
+    """Make the headers by which a cache in front may keep an answer (RFC 5861 for the two last directives)."""
+    return {
+        "ETag": etag(entry),
+        "Cache-Control": f"public, max-age={max_age}, stale-while-revalidate=30, stale-if-error=600",
+        "Age": "0",
+        "Server-Timing": timing,
+    }
 
 
 def matches(if_none_match: str, tag: str) -> bool:

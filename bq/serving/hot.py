@@ -1,0 +1,196 @@
+"""Answer a complete request for stored answers out of `data_received`, before aiohttp makes a task of it.
+
+Rules of this file: whatever is not plainly understood goes to aiohttp, which decides. Only headers on a list pass, each
+spelled as RFC 9112 wants it, so there is nothing to be understood differently here and there. The bytes of a body are
+those that the handlers send for the same request (a test compares them); switched off by BQ_HOT_PATH=false.
+"""
+
+import re
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from bq.errors import Failure
+from bq.serving import wire
+from bq.serving.cache import Entry
+from bq.serving.desk import Desk
+from bq.serving.requests import AnalyzeRequest, read_analyze
+
+LONGEST_HEAD: Final = 4096
+LONGEST_BODY: Final = 1024
+
+# Headers that change nothing of the answer. Any other name, known or not, is aiohttp's affair.
+_HARMLESS: Final = frozenset(
+    b"accept-encoding accept-language cache-control cookie dnt origin pragma priority referer sec-ch-ua "
+    b"sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-gpc traceparent tracestate "
+    b"user-agent via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id "
+    b"x-request-start".split()
+)
+_JSON_TYPES: Final = frozenset(
+    (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+)
+_POST: Final = b"POST /api/analyze HTTP/1.1"
+_GET: Final = re.compile(
+    rb"GET /api/analysis/([A-Z0-9^][A-Z0-9.\-=^]{0,14})(?:\?detail=(summary|default|full))? HTTP/1\.1"
+)
+_UNCLEAN: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # in a line: what aiohttp refuses, and bare CR and LF
+
+
+class Head(NamedTuple):
+    """What matters of a request's head."""
+
+    request_line: bytes
+    length: int  # bytes of the body
+    plain: bool  # asks for nothing that only a handler can do
+    known: str  # If-None-Match
+
+
+@lru_cache(2048)
+def read_head(head: bytes) -> Head | None:
+    """Read a head (without its empty line); None when aiohttp should."""
+    lines = head.split(b"\r\n")
+    length, plain, known, seen = 0, True, b"", set[bytes]()
+    for line in lines:
+        if _UNCLEAN.search(line):
+            return None
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        if name in _HARMLESS:
+            continue
+        if not colon or name in seen:
+            return None
+        seen.add(name)
+        value = value.strip(b" \t")
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 6:
+                return None
+            length = int(value)
+        elif name == b"content-type":
+            plain = plain and value.lower() in _JSON_TYPES
+        elif name == b"accept":
+            plain = plain and b"ndjson" not in value.lower()
+        elif name == b"if-none-match":
+            known = value
+        elif name == b"connection":
+            if value.lower() != b"keep-alive":
+                return None
+        elif name != b"host":
+            return None
+    if b"host" not in seen:
+        return None
+    return Head(lines[0], length, plain, known.decode("latin-1"))
+
+
+def owed(data: bytes) -> int | None:
+    """Count the bytes still to come of a request that begins with these; None when that cannot be told."""
+    end = data.find(b"\r\n\r\n")
+    if not 0 < end < LONGEST_HEAD or (head := read_head(data[:end])) is None:
+        return None
+    missing = head.length - (len(data) - end - 4)
+    return missing if missing >= 0 else None
+
+
+class HotPath:
+    """Answers by bytes.
+
+    Parameters
+    ----------
+    max_age
+        Whole seconds for which an answer is fresh.
+    open_for
+        Tells whether requests may be answered without looking at who asks.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        list_limit: int,
+        wall: Callable[[], float],
+        max_age: Callable[[Entry], int],
+        open_for: Callable[[], bool],
+    ) -> None:
+        self.served_post = 0
+        self.served_get: dict[int, int] = {200: 0, 304: 0}
+        self._desk = desk
+        self._wall = wall
+        self._max_age = max_age
+        self._open = open_for
+        self._second = -1
+        self._date = b""
+        self._body = lru_cache(4096)(_reader(list_limit))
+
+    def answer(self, data: bytes) -> bytes | None:
+        """Give the whole answer to a whole request, or None: it is not one, or not ours to answer."""
+        end = data.find(b"\r\n\r\n")
+        if not 0 < end < LONGEST_HEAD:
+            return None
+        head = read_head(data[:end])
+        if head is None or not head.plain or head.length != len(data) - end - 4 or not self._open():
+            return None
+        if head.request_line == _POST:
+            return self._post(data[end + 4 :]) if head.length <= LONGEST_BODY and not head.known else None
+        found = _GET.fullmatch(head.request_line)
+        return None if found is None or head.length else self._get(found[1], found[2], head.known)
+
+    def _post(self, body: bytes) -> bytes | None:
+        asked = self._body(body)
+        if asked is None:
+            return None
+        entries = self._desk.find_all(asked.tickers, asked.detail)
+        if entries is None:
+            return None
+        self.served_post += 1
+        if asked.is_list:
+            pairs = zip(asked.tickers, entries, strict=True)
+            data = wire.many([wire.item(ticker, entry, True) for ticker, entry in pairs], 0, 0)
+            return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_HEAD, len(data), self._now(), data)
+        data = entries[0].data
+        size = len(wire.ONE_HEAD) + len(data) + len(wire.ONE_TAIL[True])
+        date = self._now()
+        return b"%b%d\r\nDate: %b\r\n\r\n%b%b%b" % (_POST_HEAD, size, date, wire.ONE_HEAD, data, wire.ONE_TAIL[True])
+
+    def _get(self, ticker: bytes, detail: bytes | None, known: str) -> bytes | None:
+        entry = self._desk.find(ticker.decode(), (detail or b"default").decode())
+        if entry is None:
+            return None
+        headers = wire.cacheable(entry, self._max_age(entry))
+        told = known and wire.matches(known, headers["ETag"])
+        self.served_get[304 if told else 200] += 1
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        if told:
+            return b"HTTP/1.1 304 Not Modified\r\n%b%bDate: %b\r\n\r\n" % (_CORS, lines, self._now())
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
+            _CORS, lines, len(entry.data), self._now(), entry.data,
+        )  # fmt: skip
+
+    def _now(self) -> bytes:
+        second = int(self._wall())
+        if second != self._second:
+            self._second = second
+            self._date = formatdate(second, usegmt=True).encode()
+        return self._date
+
+
+def _reader(limit: int) -> Callable[[bytes], AnalyzeRequest | None]:
+    def read(body: bytes) -> AnalyzeRequest | None:
+        try:
+            asked = read_analyze(body, limit)
+        except Failure:
+            return None
+        return None if asked.problems or not asked.tickers else asked
+
+    return read
+
+
+def _lines(headers: dict[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+_CORS: Final = _lines(dict(wire.CORS))
+_POST_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\n"
+    + _lines({"Content-Type": wire.JSON, **wire.CORS, "Server-Timing": wire.HIT_TIMING, "Cache-Control": "no-store"})
+    + b"Content-Length: "
+)

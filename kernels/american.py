@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kernels import american_bumps
+from kernels import american_bumps, dividend_tree
 from kernels._arrays import F64, I8, option_rows
 from kernels.american_boundary import SCHEMES
 from kernels.american_inversion import invert_rows
@@ -188,3 +188,58 @@ def implied_vol(
     arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
     invert_rows(*arguments)
     return result
+
+
+def price_cash_dividends(
+    spot: npt.ArrayLike,
+    strike: npt.ArrayLike,
+    tau: npt.ArrayLike,
+    rate: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    is_call: npt.ArrayLike,
+    div_tau: npt.ArrayLike,
+    div_cash: npt.ArrayLike,
+) -> American:
+    """Price American options on a stock that pays known amounts of cash.
+
+    Parameters
+    ----------
+    spot, strike, tau, rate, sigma : array_like
+        Scalars or (n,) float64, broadcast, as in `price`, but strike > 0.
+    is_call : array_like
+        Scalar or (n,) bool.
+    div_tau, div_cash : array_like
+        (n, m) or (m,) float64: years to each ex-date and the cash paid; NaN in either where there is none. Those
+        outside (0, tau] do not matter. The order is free.
+
+    Returns
+    -------
+    American
+        Each (n,). Status as in `price`; 5 also for negative or infinite cash.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Notes
+    -----
+    The "spot" model: lognormal between the ex-dates, lower by the cash at each; a payment of more than the spot takes
+    all of it. Method in `kernels.dividend_tree`; errors 4e-4 rms and at most 2e-3 per $100. A row without dividends is
+    `price` without yield, in its accurate scheme. Delta and gamma are read off the tree, theta follows from the
+    Black-Scholes equation.
+
+    Examples
+    --------
+    >>> round(float(price_cash_dividends(100, 90, 60 / 365, 0.045, 0.3, True, [30 / 365], [1.0]).price[0]), 2)
+    11.21
+    """
+    call, columns = option_rows(is_call, spot, strike, tau, rate, sigma)
+    values, status = dividend_tree.price(call, columns, div_tau, div_cash)
+    plain = np.flatnonzero(status == dividend_tree.NO_DIVIDEND)
+    if plain.size:
+        spots, strikes, taus, rates, sigmas = (column[plain] for column in columns)
+        without = price(spots, strikes, taus, rates, 0.0, sigmas, call[plain], scheme="accurate")
+        for column, solved in zip((*values, status), without, strict=True):
+            column[plain] = solved
+    return American._make([*values, status])

@@ -39,8 +39,8 @@ def _engine(name: str) -> Callable[[ql.BlackScholesMertonProcess], object]:
 
 
 def price(
-    spot: F64, strike: F64, days: npt.NDArray[np.int64], rate: F64, dividend: F64, sigma: F64, is_call: npt.NDArray[np.bool_],
-    engine: str = "high precision",
+    spot: F64, strike: F64, days: npt.NDArray[np.int64], rate: F64, dividend: F64, sigma: F64,
+    is_call: npt.NDArray[np.bool_], engine: str = "high precision",
 ) -> F64:  # fmt: skip
     """Price rows whose expiry is a whole number of days (QuantLib's clock)."""
     make = _engine(engine)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels._arrays import F64, I8, I64, Bool, option_rows
-from kernels._blocks import LANES, load, store
+from kernels._blocks import LANES, columns, load, store
 from kernels._jit import helper, kernel, scalar
 from kernels._mills import LOWEST, erfcx_pair
 from kernels.elementary import erfcx, exp, fma, log
@@ -29,8 +29,8 @@ _MAX_EXPONENT = 700.0
 _FLIP = -LOWEST / _SQRT_HALF
 
 # Columns of the scratch.
-_PRICE, _SPOT, _STRIKE, _TAU, _RATE, _DIVIDEND, _SIGN = (LANES * c for c in range(7))
-_X, _LOG_C, _LOG_REST, _S, _STEP, _STATUS, _SIGMA = (LANES * c for c in range(7, 14))
+_PRICE, _SPOT, _STRIKE, _TAU, _RATE, _DIVIDEND, _SIGN = columns(0, 7)
+_X, _LOG_C, _LOG_REST, _S, _STEP, _STATUS, _SIGMA = columns(7, 14)
 
 
 @scalar
@@ -53,7 +53,8 @@ def _minus_inverse_norm_cdf(p: float) -> float:
 def _refine(w: F64, steps: int) -> None:
     """Take Householder steps of third order on a whole block."""
     for _ in range(steps):
-        for i in range(LANES):
+        for lane in range(LANES):
+            i = np.uint64(lane)
             x = w[_X + i]
             s = w[_S + i]
             rs = 1.0 / s
@@ -90,15 +91,17 @@ def _refine(w: F64, steps: int) -> None:
 @helper
 def _finish(hard: F64, row: I64, waiting: int, sigma: F64, status: I8) -> None:
     _refine(hard, MORE_STEPS)
-    for j in range(waiting):
+    for lane in range(waiting):
+        j = np.uint64(lane)
         done = hard[_STEP + j] < 1e-6
-        sigma[row[j]] = hard[_S + j] / math.sqrt(hard[_TAU + j]) if done else math.nan
-        status[row[j]] = 0 if done else 6
+        sigma[row[lane]] = hard[_S + j] / math.sqrt(hard[_TAU + j]) if done else math.nan
+        status[row[lane]] = 0 if done else 6
 
 
 @helper
 def _prepare(w: F64) -> None:
-    for i in range(LANES):
+    for lane in range(LANES):
+        i = np.uint64(lane)
         p = w[_PRICE + i]
         S = w[_SPOT + i]
         K = w[_STRIKE + i]
@@ -173,10 +176,6 @@ def _implied_vol(
     w = np.zeros(14 * LANES)
     hard = np.zeros(14 * LANES)
     row = np.zeros(LANES, np.int64)
-    hard[_X : _X + LANES] = -0.1
-    hard[_LOG_C : _LOG_C + LANES] = -2.0
-    hard[_LOG_REST : _LOG_REST + LANES] = -0.145
-    hard[_S : _S + LANES] = 0.1
     waiting = 0
     n = price.size
     for start in range(0, n, LANES):
@@ -190,19 +189,24 @@ def _implied_vol(
         load(w, 6, is_call, start, count)
         _prepare(w)
         _refine(w, STEPS)
-        for i in range(LANES):
+        for lane in range(LANES):
+            i = np.uint64(lane)
             T = w[_TAU + i]
             w[_SIGMA + i] = w[_S + i] / math.sqrt(T) if w[_STATUS + i] == 0.0 else math.nan
         store(sigma, start, count, w, 13)
         store(status, start, count, w, 12)
-        for i in range(count):
+        for lane in range(count):
+            i = np.uint64(lane)
             if w[_STATUS + i] == 0.0 and not w[_STEP + i] < LAST_STEP:
-                hard[_X + waiting] = w[_X + i]
-                hard[_LOG_C + waiting] = w[_LOG_C + i]
-                hard[_LOG_REST + waiting] = w[_LOG_REST + i]
-                hard[_S + waiting] = w[_S + i]
-                hard[_TAU + waiting] = w[_TAU + i]
-                row[waiting] = start + i
+                if waiting == 0:
+                    hard[:] = w  # lanes that stay free have something harmless to work on
+                j = np.uint64(waiting)
+                hard[_X + j] = w[_X + i]
+                hard[_LOG_C + j] = w[_LOG_C + i]
+                hard[_LOG_REST + j] = w[_LOG_REST + i]
+                hard[_S + j] = w[_S + i]
+                hard[_TAU + j] = w[_TAU + i]
+                row[waiting] = start + lane
                 waiting += 1
                 if waiting == LANES:
                     _finish(hard, row, waiting, sigma, status)
@@ -221,7 +225,7 @@ def implied_vol(
     is_call: npt.ArrayLike,
 ) -> ImpliedVol:
     """Find the volatility at which Black-Scholes gives the price of each European option."""
-    call, columns = option_rows(is_call, price, spot, strike, tau, rate, dividend)
+    call, inputs = option_rows(is_call, price, spot, strike, tau, rate, dividend)
     out = ImpliedVol(np.empty(call.size), np.empty(call.size, np.int8))
-    _implied_vol(*columns, call, *out)
+    _implied_vol(*inputs, call, *out)
     return out

@@ -18,6 +18,7 @@ from kernels.american_boundary import SCHEMES
 from kernels.american_inversion import invert_rows
 from kernels.american_rows import price_rows
 from kernels.black_scholes import Greeks
+from kernels.implied_vol import ImpliedVol
 
 
 class American(NamedTuple):
@@ -27,13 +28,6 @@ class American(NamedTuple):
     delta: F64
     gamma: F64
     theta: F64
-    status: I8
-
-
-class ImpliedVol(NamedTuple):
-    """Implied volatilities, (n,) float64, NaN where there is none; `status` int8 of `kernels.status`."""
-
-    sigma: F64
     status: I8
 
 
@@ -240,6 +234,7 @@ def price_cash_dividends(
     if plain.size:
         spots, strikes, taus, rates, sigmas = (column[plain] for column in columns)
         without = price(spots, strikes, taus, rates, 0.0, sigmas, call[plain], scheme="accurate")
-        for column, solved in zip((*values, status), without, strict=True):
+        for column, solved in zip(values, without[:4], strict=True):
             column[plain] = solved
+        status[plain] = without.status
     return American._make([*values, status])

@@ -11,14 +11,13 @@ import numpy as np
 from kernels import black_scholes
 from kernels._arrays import F64, I8, Bool
 from kernels.american_boundary import SCHEMES
-from kernels.american_rows import price_rows
+from kernels.american_rows import SHORTEST, price_rows
 from kernels.black_scholes import Greeks
 from kernels.status import AT_BOUND, BAD_INPUT, EXPIRED, IMMEDIATE_EXERCISE
 
 _SIGMA_STEP: Final = 5e-3  # relative: smooth enough for a second difference, whose rounding is 1e-16/step^2
 _RATE_STEP: Final = 1e-4
 _TAU_STEP: Final = 1e-3  # relative
-_SHORTEST: Final = 1e-8
 
 
 def _regime(rate: F64, dividend: F64, call: Bool) -> I8:
@@ -46,7 +45,7 @@ def greeks(call: Bool, columns: list[F64], scheme: str) -> Greeks:
         up = np.where(_regime(rate + _RATE_STEP, dividend, call) == here, rate + _RATE_STEP, rate)
         down = np.where(_regime(rate - _RATE_STEP, dividend, call) == here, rate - _RATE_STEP, rate)
         later = tau * (1.0 + _TAU_STEP)
-        sooner = np.maximum(tau * (1.0 - _TAU_STEP), np.minimum(tau, _SHORTEST))
+        sooner = np.maximum(tau * (1.0 - _TAU_STEP), np.minimum(tau, SHORTEST))
         more = sigma * (1.0 + _SIGMA_STEP)
         less = sigma * (1.0 - _SIGMA_STEP)
         spots, strikes, taus, rates, dividends, sigmas = stacked = [

@@ -12,7 +12,7 @@ import numpy as np
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
 from kernels.american_boundary import LANES, WORK, solve
-from kernels.american_rows import BAD, EXPIRED, STILL, classify, enter, still
+from kernels.american_rows import BAD, EXPIRED, SHORTEST, STILL, classify, enter, still
 from kernels.black_scholes import black
 
 PASSES: Final = 60
@@ -55,9 +55,8 @@ def european_sd(price: float, x: float, r: float, q: float) -> float:
 @helper
 def bounds(spot: float, strike: float, tau: float, r: float, q: float, is_call: bool) -> tuple[float, float]:
     """Limits of the price as the volatility goes to zero and to infinity."""
-    if tau <= 0.0 or (tau < 1e-8):
-        now = max(spot - strike, 0.0) if is_call else max(strike - spot, 0.0)
-        return now, now
+    if tau < SHORTEST:
+        return (max(spot - strike, 0.0), spot) if is_call else (max(strike - spot, 0.0), strike)
     if is_call:
         low, _ = still(strike, spot, tau, q, r)
         return low, spot * max(1.0, math.exp(-q * tau))
@@ -101,10 +100,10 @@ def invert_rows(
         slack = _EQUAL * (spot[i] + strike[i])
         if price[i] < least - slack:
             status[i] = 1
-        elif price[i] <= least + slack:
-            status[i] = 3
-        elif price[i] >= most - slack or kind[i] == EXPIRED or kind[i] == STILL:
+        elif price[i] > least + slack and price[i] >= most - slack:
             status[i] = 2
+        elif price[i] <= least + slack or kind[i] == EXPIRED or kind[i] == STILL:
+            status[i] = 3
         else:
             K = spot[i] if is_call[i] else strike[i]
             x = math.log((strike[i] if is_call[i] else spot[i]) / K)

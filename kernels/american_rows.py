@@ -13,7 +13,7 @@ from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
 from kernels.american_boundary import LANES, WORK, solve
 
-_SHORTEST = 1e-8  # years: anything nearer is at its expiry
+SHORTEST: Final = 1e-8  # years: anything nearer is at its expiry
 _STILLEST = 1e-9  # sigma sqrt(tau): below, the limit without volatility differs by less than the price's accuracy
 _WILDEST = 1e3  # sigma sqrt(tau): above, every distribution function is 0 or 1 already
 _FARTHEST = 690.0  # |ln S/K|: beyond, as for a strike of zero, one of the two legs is worth nothing
@@ -34,7 +34,7 @@ def classify(spot: float, strike: float, tau: float, r: float, q: float, v: floa
     ok &= (v >= 0.0) & (v < 1e100) & (abs(r) < math.inf) & (abs(q) < math.inf)
     if not ok:
         return BAD
-    if tau < _SHORTEST:
+    if tau < SHORTEST:
         return EXPIRED
     if abs(r * tau) > _MAX_EXPONENT or abs(q * tau) > _MAX_EXPONENT:
         return BAD

@@ -6,10 +6,10 @@ tree (Vellekoop & Nieuwenhuis 2006, "Efficient pricing of derivatives on assets 
 Mathematical Finance 13).
 
 In y = ln S - (rate - sigma^2/2) t the price has no drift, so every step has the weights 1/6, 2/3, 1/6 at a distance
-of sigma sqrt(3 dt), which match five moments; a shorter step, to meet an ex-date exactly, keeps the distance and changes
-the weights. Both remedies of Broadie & Detemple (1996, Review of Financial Studies 9) are kept: the last step is Black
-and Scholes's formula, and two trees are extrapolated. The nodes end where the density does: a tree of n steps has about
-8 sqrt(n) of them, not 2 n.
+of sigma sqrt(3 dt), which match five moments; a shorter step, to meet an ex-date exactly, keeps the distance and
+changes the weights. Both remedies of Broadie & Detemple (1996, Review of Financial Studies 9) are kept: the last step
+is Black and Scholes's formula, and two trees are extrapolated. The nodes end where the density does: a tree of n steps
+has about 8 sqrt(n) of them, not 2 n.
 """
 
 import math
@@ -91,8 +91,8 @@ def _round(low: float, high: float, at: int, value: F64) -> None:
 
 @helper
 def _tree(
-    spot: float, strike: float, tau: float, r: float, v: float, sign: float, when: F64, cash: F64, paid: int, steps: int,
-    value: F64, other: F64, base: F64,
+    spot: float, strike: float, tau: float, r: float, v: float, sign: float, when: F64, cash: F64, paid: int,
+    steps: int, value: F64, other: F64, base: F64,
 ) -> tuple[float, float, float, bool]:  # fmt: skip
     """Price, first and second derivative in ln spot, and whether exercise is due now."""
     total = 0.0
@@ -162,7 +162,7 @@ def _still(
     start: float, strike: float, tau: float, r: float, sign: float, when: F64, cash: F64, paid: int
 ) -> tuple[float, float]:
     """Value on a stock without volatility, exercised at the best time, and that time."""
-    best = max(sign * (start - strike), 0.0)
+    best = max(start - strike if sign > 0.0 else strike - start, 0.0)
     at = 0.0
     spot = start
     t = 0.0
@@ -211,7 +211,7 @@ def _price(
         if not ok or (T > 0.0 and (abs(r * T) > 100.0 or v * math.sqrt(T) > _WILDEST)):
             continue
         if T < _SHORTEST:
-            price[i] = max(sign * (S - K), 0.0)
+            price[i] = max(S - K if is_call[i] else K - S, 0.0)
             delta[i] = sign * (0.5 if S == K else (1.0 if sign * (S - K) > 0.0 else 0.0))
             gamma[i] = 0.0
             theta[i] = 0.0

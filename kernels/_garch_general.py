@@ -1,11 +1,11 @@
 """The pass behind `garch` for every model and start: GJR, Student-t, and the sample-variance start.
 
-The six parameters are mu, omega, alpha, gamma, beta and eta = 1/nu. With D = 1 - 2 eta and Q = D + eta r, r = e*e/h, the
-weight p = (1 + eta)/Q is 1 at eta = 0, so the normal distribution needs no case of its own in any derivative; only
+The six parameters are mu, omega, alpha, gamma, beta and eta = 1/nu. With D = 1 - 2 eta and Q = D + eta r, r = e*e/h,
+the weight p = (1 + eta)/Q is 1 at eta = 0, so the normal distribution needs no case of its own in any derivative; only
 the value and the derivatives in eta do (Fiorentini, Sentana and Calzolari (2003), JBES 21, use the same eta).
 
-The start: h0 = e0^2 = b + `own` * mu^2, where `own` is 0 for a backcast and 1 for the mean of (y - mu)^2, since the block's
-series have mean zero; gamma's term gets half of it, as in arch.
+The start: h0 = e0^2 = b + `own` * mu^2, where `own` is 0 for a backcast and 1 for the mean of (y - mu)^2, since the
+block's series have mean zero; gamma's term gets half of it, as in arch.
 """
 
 import math
@@ -49,7 +49,7 @@ def student_constant(eta: float) -> tuple[float, float, float]:
 
 @helper
 def general_pass(y: F64, lengths: I64, tall: int, backcast: F64, own: float, theta: F64, out: F64) -> None:
-    """Evaluate likelihood, gradient and Hessian at theta[6, lane] = mu, omega, alpha, gamma, beta, eta into out[OUT, lane]."""
+    """Evaluate likelihood, gradient and Hessian at theta[6, lane] into out[OUT, lane]."""
     s = np.zeros((18, LANES))  # state: square, slope of square, share, h, d[5], n[8], unused
     a = np.zeros((33, LANES))  # sums: see below
     for j in range(LANES):
@@ -181,7 +181,7 @@ def _student_terms(n: float, eta: float, log_h: float, log_q: float, iq: float, 
 
 @helper
 def score_pass(y: F64, lengths: I64, tall: int, backcast: F64, own: float, theta: F64, next_: F64, out: F64) -> None:
-    """Sum the outer products of the scores into out[21, lane]; the variance after the last observation into next_[lane]."""
+    """Sum the scores' outer products into out[21, lane]; the variance after the last observation into next_[lane]."""
     s = np.zeros((12, LANES))
     c = np.zeros((4, LANES))
     for j in range(LANES):

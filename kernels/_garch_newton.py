@@ -1,11 +1,9 @@
 """The search behind `garch`: projected Newton in a box, one lane a series, with the lanes refilled as they finish.
 
-Coordinates: x = (mu, omega, s, rho, k, eta) with alpha = s rho (1 - k), gamma = 2 s rho k, beta = (1 - s) rho, so that
-alpha >= 0, alpha + gamma >= 0, beta >= 0, alpha + gamma/2 + beta = rho <= 1 becomes a box. Data have zero mean and
-unit variance. Each tick evaluates every lane's trial point with gradient and Hessian; then each lane, on its own, accepts
-it and takes the next step, halves its step, starts again from its next start, or ends and hands its lane to the
-next series. A step maximises the quadratic model over the box (coordinates that would leave are put on the bound and
-the rest is solved again); where the Hessian is not negative definite its diagonal is raised until it is.
+Each tick evaluates every lane's trial point with gradient and Hessian; then each lane, on its own, accepts it and takes
+the next step, halves its step, starts again from its next start, or ends and hands its lane to the next series. A step
+maximises the quadratic model over the box (coordinates that would leave are put on the bound and the rest is solved
+again); where the Hessian is not negative definite its diagonal is raised until it is.
 
 Nothing here looks at another lane, so a series' numbers do not depend on its company.
 """
@@ -16,14 +14,14 @@ from typing import Final
 import numpy as np
 
 from kernels import status
-from kernels._arrays import F64, I8, I64
+from kernels._arrays import F64, I8, I64, Bool
+from kernels._garch_box import HIGH, LOW, MAX_RHO, box_curvature, choose_step, natural, robust_errors
 from kernels._garch_general import general_pass, score_pass
 from kernels._garch_recursion import FLUSH, GRID_ALPHA, GRID_RHO, LANES, OUT, POINTS, grid_pass, newton_pass
 from kernels._jit import helper, kernel
 
 MIN_OBSERVATIONS: Final = 30
 """Technical minimum of a fit; a caller that wants estimates worth having asks for 250."""
-MAX_RHO: Final = 1.0 - 1e-9
 NEARLY_ONE: Final = 0.9999
 """Persistence from which the long-run variance counts as undefined."""
 STARTS: Final = 6
@@ -33,8 +31,10 @@ _NO_ARCH: Final = 0.01
 _MAX_ITERATIONS: Final = 60
 _MAX_HALVINGS: Final = 25
 _TOLERANCE: Final = 1e-10  # of the Newton decrement, which is twice the likelihood still to be won
-_LOW: Final = np.array([-1e3, 1e-8, 0.0, 0.0, -1.0, 1.0 / 500.0])
-_HIGH: Final = np.array([1e3, 10.0, 1.0, MAX_RHO, 1.0, 1.0 / 2.05])
+_FARTHEST: Final = 16.0
+_LAST_TOLERANCE: Final = 1e-6
+_HOMING: Final = 1e-2
+_KNOWN: Final = 1e-5
 _ALPHAS: Final = np.array(GRID_ALPHA)
 _RHOS: Final = np.array(GRID_RHO)
 _DECAY: Final = 0.94
@@ -54,7 +54,7 @@ def pack(returns: F64, row: int, length: int, mean: float, scale: float, lane: i
 
 @helper
 def moments(returns: F64, row: int, length: int, prep: F64, codes: I8) -> None:
-    """Write mean, standard deviation, and backcast (of the scaled series) of one row into prep[row]; its status into codes."""
+    """Write a row's mean, standard deviation and scaled backcast into prep[row], its status into codes."""
     if length < MIN_OBSERVATIONS:
         codes[row] = status.TOO_FEW_DATA
         return
@@ -146,173 +146,15 @@ def grid_starts(
 
 
 @helper
-def natural(x: F64, j: int, theta: F64) -> None:
-    """Write lane j of theta = mu, omega, alpha, gamma, beta, eta from the box coordinates x[j]."""
-    theta[0, j] = x[j, 0]
-    theta[1, j] = x[j, 1]
-    theta[2, j] = x[j, 2] * x[j, 3] * (1.0 - x[j, 4])
-    theta[3, j] = 2.0 * x[j, 2] * x[j, 3] * x[j, 4]
-    theta[4, j] = (1.0 - x[j, 2]) * x[j, 3]
-    theta[5, j] = x[j, 5]
-
-
-@helper
-def jacobian(s: float, rho: float, k: float, J: F64) -> None:
-    """Write d(mu, omega, alpha, gamma, beta, eta)/d(mu, omega, s, rho, k, eta)."""
-    J[:, :] = 0.0
-    J[0, 0] = 1.0
-    J[1, 1] = 1.0
-    J[5, 5] = 1.0
-    J[2, 2] = rho * (1.0 - k)
-    J[2, 3] = s * (1.0 - k)
-    J[2, 4] = -s * rho
-    J[3, 2] = 2.0 * rho * k
-    J[3, 3] = 2.0 * s * k
-    J[3, 4] = 2.0 * s * rho
-    J[4, 2] = -rho
-    J[4, 3] = 1.0 - s
-
-
-@helper
-def sandwich(J: F64, out: F64, first: int, j: int, sign: float, A: F64) -> None:
-    """Write sign * J' M J into A, M the upper triangle in rows first.. of out[:, j]; only mu .. k and eta, six by six."""
-    M = np.empty((6, 6))
-    place = first
-    for a in range(6):
-        for b in range(a, 6):
-            M[a, b] = sign * out[place, j]
-            M[b, a] = M[a, b]
-            place += 1
-    T = np.empty((6, 6))
-    for a in range(6):
-        T[0, a] = M[0, a]
-        T[1, a] = M[1, a]
-        T[5, a] = M[5, a]
-        for b in range(2, 5):
-            T[b, a] = J[2, b] * M[2, a] + J[3, b] * M[3, a] + J[4, b] * M[4, a]
-    for a in range(6):
-        A[a, 0] = T[a, 0]
-        A[a, 1] = T[a, 1]
-        A[a, 5] = T[a, 5]
-        for b in range(2, 5):
-            A[a, b] = J[2, b] * T[a, 2] + J[3, b] * T[a, 3] + J[4, b] * T[a, 4]
-
-
-@helper
-def box_curvature(out: F64, j: int, s: float, rho: float, k: float, g: F64, J: F64, A: F64) -> None:
-    """Write the gradient g and minus the Hessian A in box coordinates from lane j of a pass's result."""
-    jacobian(s, rho, k, J)
-    sandwich(J, out, 7, j, -1.0, A)
-    alpha, gamma, beta = out[3, j], out[4, j], out[5, j]
-    g[0] = out[1, j]
-    g[1] = out[2, j]
-    g[5] = out[6, j]
-    for b in range(2, 5):
-        g[b] = J[2, b] * alpha + J[3, b] * gamma + J[4, b] * beta
-    cross = (1.0 - k) * alpha + 2.0 * k * gamma - beta
-    tilt = 2.0 * gamma - alpha
-    A[2, 3] -= cross
-    A[3, 2] -= cross
-    A[2, 4] -= rho * tilt
-    A[4, 2] -= rho * tilt
-    A[3, 4] -= s * tilt
-    A[4, 3] -= s * tilt
-
-
-@helper
-def solve(A: F64, b: F64, free: I64, raise_: float, d: F64) -> bool:
-    """Solve (A + raise_ |diag A|) d = b on the free coordinates (1), the others of d given; False if not positive definite."""
-    M = np.empty((6, 7))
-    index = np.empty(6, np.int64)
-    m = 0
-    for i in range(6):
-        if free[i] == 1:
-            index[m] = i
-            m += 1
-    for a in range(m):
-        i = index[a]
-        for c in range(m):
-            M[a, c] = A[i, index[c]]
-        M[a, a] += raise_ * (abs(A[i, i]) + 1e-8)
-        M[a, 6] = b[i]
-        for c in range(6):
-            if free[c] != 1:
-                M[a, 6] -= A[i, c] * d[c]
-    for a in range(m):
-        pivot = M[a, a]
-        if not pivot > 1e-12 * (abs(A[index[a], index[a]]) + 1e-8):
-            return False
-        for r in range(a + 1, m):
-            factor = M[r, a] / pivot
-            for c in range(a, m):
-                M[r, c] -= factor * M[a, c]
-            M[r, 6] -= factor * M[a, 6]
-    for a in range(m - 1, -1, -1):
-        total = M[a, 6]
-        for c in range(a + 1, m):
-            total -= M[a, c] * d[index[c]]
-        d[index[a]] = total / M[a, a]
-    return True
-
-
-@helper
-def box_step(A: F64, g: F64, x: F64, low: F64, high: F64, active: I64, raise_: float, free: I64, d: F64) -> bool:
-    """Maximise g d - d A d / 2 within the box; `active` says which coordinates the model has. False: not definite."""
-    for i in range(6):
-        d[i] = 0.0
-        held = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
-        free[i] = 1 if active[i] == 1 and not held else 0
-    for _ in range(6):
-        if not solve(A, g, free, raise_, d):
-            return False
-        first = 1.0
-        hit = -1
-        for i in range(6):
-            if free[i] == 1:
-                room = high[i] - x[i] if d[i] > 0.0 else low[i] - x[i]
-                if abs(d[i]) > abs(room) and room / d[i] < first:
-                    first = room / d[i]
-                    hit = i
-        if hit < 0:
-            return True
-        d[hit] = high[hit] - x[hit] if d[hit] > 0.0 else low[hit] - x[hit]
-        free[hit] = 0
-    return True
-
-
-@helper
-def choose_step(A: F64, g: F64, x: F64, active: I64, low: F64, high: F64, free: I64, d: F64) -> tuple[float, bool]:
-    """Find the next step d from x; returns the ascent g d that it promises and whether it is Newton's own."""
-    for i in range(6):
-        low[i] = _LOW[i]
-        high[i] = _HIGH[i]
-    # omega spans decades: a step that leaves its own is not to be believed
-    low[1] = max(low[1], 0.1 * x[1])
-    high[1] = min(high[1], 10.0 * x[1])
-    raise_ = 0.0
-    for attempt in range(9):
-        if box_step(A, g, x, low, high, active, raise_, free, d):
-            ascent = 0.0
-            for i in range(6):
-                ascent += g[i] * d[i]
-            if ascent >= 0.0:
-                return ascent, attempt == 0
-        raise_ = 1e-2 if attempt == 0 else 4.0 * raise_
-    ascent = 0.0
-    for i in range(6):
-        step = g[i] / (abs(A[i, i]) + 1e-8) if active[i] == 1 else 0.0
-        d[i] = min(max(x[i] + step, low[i]), high[i]) - x[i]
-        ascent += g[i] * d[i]
-    return ascent, False
-
-
-@helper
-def _begin(starts: F64, row: int, which: int, j: int, trial: F64, begun: I64, fresh: F64, steps: I64) -> None:
+def _begin(
+    starts: F64, row: int, which: int, j: int, trial: F64, begun: I64, fresh: Bool, steps: I64, length: F64
+) -> None:
     for i in range(6):
         trial[j, i] = starts[row, which, i]
     begun[j] += 1
     fresh[j] = True
     steps[j] = 0
+    length[j] = 0.5
 
 
 @kernel(
@@ -361,8 +203,11 @@ def search(
     active = np.ones(6, np.int64)
     active[4] = 1 if asymmetric else 0
     active[5] = 1 if student else 0
-    A = np.zeros((6, 6))
-    J = np.zeros((6, 6))
+    curv = np.zeros((6, 6))
+    jac = np.zeros((6, 6))
+    work = np.zeros((6, 7))
+    half = np.zeros((6, 6))
+    index = np.zeros(6, np.int64)
     low = np.zeros(6)
     high = np.zeros(6)
     following = 0
@@ -384,7 +229,7 @@ def search(
                 iterations[row] = 0
                 codes[row] = status.NOT_CONVERGED
                 best_out[row, 0] = -np.inf
-                _begin(starts, row, first_start[row], j, trial, begun, fresh, steps)
+                _begin(starts, row, first_start[row], j, trial, begun, fresh, steps, length)
         if working == 0:
             return
         longest = 0
@@ -401,7 +246,6 @@ def search(
             if row < 0:
                 continue
             ended = False
-            converged = False
             promised = 0.0
             for i in range(6):
                 promised += slope[j, i] * (trial[j, i] - base[j, i])
@@ -411,11 +255,13 @@ def search(
                 fresh[j] = False
                 value[j] = out[0, j]
                 base[j] = trial[j]
-                box_curvature(out, j, base[j, 2], base[j, 3], base[j, 4], slope[j], J, A)
-                ascent, newton[j] = choose_step(A, slope[j], base[j], active, low, high, free, step[j])
-                converged = ascent < _TOLERANCE
-                ended = converged or steps[j] >= _MAX_ITERATIONS or not value[j] > -np.inf
-                if out[0, j] > best_out[row, 0]:
+                box_curvature(out, j, base[j, 2], base[j, 3], base[j, 4], slope[j], jac, curv, work, half)
+                ascent, newton[j] = choose_step(curv, slope[j], base[j], active, low, high, free, step[j], work, index)
+                # on its last steps to an optimum that is no better than the one that an earlier start has found
+                known = newton[j] and ascent < _HOMING and value[j] + 0.5 * ascent < best_out[row, 0] + _KNOWN
+                converged = ascent < (_TOLERANCE if steps[j] < _MAX_ITERATIONS else _LAST_TOLERANCE)
+                ended = converged or known or steps[j] >= _MAX_ITERATIONS or not value[j] > -np.inf
+                if ended and not known and out[0, j] > best_out[row, 0]:
                     for i in range(OUT):
                         best_out[row, i] = out[i, j]
                     for i in range(6):
@@ -425,51 +271,28 @@ def search(
                 iterations[row] += 1
                 steps[j] += 1
                 halvings[j] = 0
-                length[j] = 1.0
+                # where the Hessian is of no use the quadratic steps are timid: go farther while that works
+                length[j] = 1.0 if newton[j] else min(2.0 * length[j], _FARTHEST)
             else:
                 halvings[j] += 1
                 length[j] *= 0.5
-                ended = halvings[j] > _MAX_HALVINGS
+                if halvings[j] > _MAX_HALVINGS:  # nothing left to win but rounding errors: look at the base once more
+                    length[j] = 0.0
+                    fresh[j] = True
+                    steps[j] = _MAX_ITERATIONS
             if not ended:
                 for i in range(6):
-                    trial[j, i] = min(max(base[j, i] + length[j] * step[j, i], _LOW[i]), _HIGH[i])
+                    trial[j, i] = min(max(base[j, i] + length[j] * step[j, i], LOW[i]), HIGH[i])
                     if active[i] == 0:
                         trial[j, i] = base[j, i]
                 continue
             odd = best_x[row, 2] * best_x[row, 3] < _NO_ARCH or best_x[row, 3] >= MAX_RHO or codes[row] != status.OK
             if begun[j] < STARTS - first_start[row] and (begun[j] < _TWO_STARTS or odd):
-                _begin(starts, row, first_start[row] + begun[j], j, trial, begun, fresh, steps)
+                _begin(starts, row, first_start[row] + begun[j], j, trial, begun, fresh, steps, length)
             else:
                 rows[j] = -1
                 size[j] = 0
                 working -= 1
-
-
-@helper
-def robust_errors(x: F64, flat: F64, scores: F64, j: int, free: I64, std_err: F64) -> None:
-    """Standard errors by the sandwich in the free box coordinates, carried over to the natural ones; NaN where none."""
-    J = np.empty((6, 6))
-    A = np.empty((6, 6))
-    B = np.empty((6, 6))
-    jacobian(x[2], x[3], x[4], J)
-    # with the gradient at zero the curvature of the coordinates does not matter
-    sandwich(J, flat, 7, 0, -1.0, A)
-    sandwich(J, scores, 0, j, 1.0, B)
-    d = np.zeros(6)
-    b = np.zeros(6)
-    for i in range(6):
-        std_err[i] = np.nan
-        some = False
-        for c in range(6):
-            b[c] = J[i, c] if free[c] == 1 else 0.0
-            some = some or b[c] != 0.0
-            d[c] = 0.0
-        if some and solve(A, b, free, 0.0, d):
-            variance = 0.0
-            for a in range(6):
-                for c in range(6):
-                    variance += d[a] * B[a, c] * d[c]
-            std_err[i] = math.sqrt(variance) if variance >= 0.0 else np.nan
 
 
 @kernel(
@@ -489,7 +312,7 @@ def finish(
     std_err: F64,
     sigma2_next: F64,
 ) -> None:
-    """Robust standard errors (scaled data, natural parameters, eta last) and the variance after the last observation."""
+    """Find the robust errors (of the scaled data, eta last) and the variance after the last observation."""
     if order.size == 0:
         return
     own = 1.0 if sample else 0.0
@@ -520,7 +343,7 @@ def finish(
             row = order[first + j]
             sigma2_next[row] = ahead[j]
             for i in range(6):
-                inside = x[j, i] > _LOW[i] and x[j, i] < _HIGH[i]
+                inside = x[j, i] > LOW[i] and x[j, i] < HIGH[i]
                 free[i] = 1 if inside and (i < 4 or (i == 4 and asymmetric) or (i == 5 and student)) else 0
             for i in range(OUT):
                 flat[i, 0] = best_out[row, i]

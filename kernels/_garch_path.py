@@ -1,4 +1,4 @@
-"""The recursions behind `garch` that go through one series at a time: variance path, likelihood within arch's bounds."""
+"""The recursions behind `garch` that take one series at a time: variance path, likelihood within arch's bounds."""
 
 import math
 
@@ -114,8 +114,8 @@ def _row_likelihood(
 
 
 @kernel(
-    "void(float64[:, ::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1],"
-    "boolean, float64[::1])"
+    "void(float64[:, ::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1],"
+    "float64[::1], boolean, float64[::1])"
 )
 def likelihood_rows(
     returns: F64,

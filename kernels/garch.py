@@ -1,8 +1,9 @@
 """GARCH(1,1) and GJR-GARCH(1,1) with a constant mean, normal or Student-t, fitted to many series at once.
 
-Returns are in per cent, variances in per cent squared a step. `gamma` is the asymmetry of Glosten, Jagannathan and Runkle:
-`h[t] = omega + (alpha + gamma 1[e[t-1] < 0]) e[t-1]^2 + beta h[t-1]`, `e = y - mu`; persistence is
-`alpha + gamma/2 + beta`. Search and recursions live in `_garch_newton`, `_garch_recursion` and `_garch_general`.
+Returns are in per cent, variances in per cent squared a step. `gamma` is the asymmetry of Glosten, Jagannathan and
+Runkle: `h[t] = omega + (alpha + gamma 1[e[t-1] < 0]) e[t-1]^2 + beta h[t-1]`, `e = y - mu`; persistence is
+`alpha + gamma/2 + beta`. The search lives in `_garch_newton` and `_garch_box`, the recursions in `_garch_recursion`,
+`_garch_general` and `_garch_path`.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -12,9 +13,7 @@ import numpy.typing as npt
 
 from kernels import status
 from kernels._arrays import F64, I8, I64, rows, series
-from kernels._garch_general import LOG_TWO_PI, student_constant
 from kernels._garch_newton import (
-    MAX_RHO,
     MIN_OBSERVATIONS,
     NEARLY_ONE,
     STARTS,
@@ -95,15 +94,15 @@ def fit(
     Returns
     -------
     GarchFit
-        `mu` (per cent), `omega` (per cent squared), `alpha`, `gamma` (0 where the model has none), `beta`, `nu` (NaN where
-        the model has none), `loglik`, `sigma2_next` (variance of the step after the last), each (n,); `std_err` (n, 6),
+        `mu` (per cent), `omega` (per cent squared), `alpha`, `gamma` (0 where the model has none), `beta`, `nu` (NaN
+        where the model has none), `loglik`, `sigma2_next` (variance of the step after the last), each (n,); `std_err` (n, 6),
         robust (sandwich, [2]_), in the order mu, omega, alpha, gamma, beta, nu, NaN where a parameter is absent or
         fixed by a bound; `iterations` (n,) of all starts together; `status` (n,) int8:
 
         0 fitted; 7 fitted at a bound: no ARCH effect (`alpha` and `gamma` 0: the variance runs on its own, and where
         beta matters little it is not identified), persistence of 0.9999 or more (no long-run variance), `beta` 0,
-        `alpha` 0 or `alpha + gamma` 0 in a GJR model, `omega` or `nu` at its limit; 5 NaN or infinity within the length,
-        or a series without variance; 6 no optimum found; 8 fewer than `MIN_OBSERVATIONS` observations.
+        `alpha` 0 or `alpha + gamma` 0 in a GJR model, `omega` or `nu` at its limit; 5 NaN or infinity within the
+        length, or a series without variance; 6 no optimum found; 8 fewer than `MIN_OBSERVATIONS` observations.
 
     Raises
     ------
@@ -178,7 +177,7 @@ def _answer(
     ahead = np.full(n, np.nan)
     finish(values, size, order, prep, sample, gjr, t, found.x, found.out, std_err, ahead)
     mean, sd = prep[:, 0], prep[:, 1]
-    _, omega, s, rho, k, eta = found.x.T
+    mu, omega, s, rho, k, eta = found.x.T
     code = codes.copy()
     code[order] = found.codes[order]
     at_bound = (s <= 0.0) | (s >= 1.0) | (rho >= NEARLY_ONE) | (rho <= 0.0) | (omega <= 1e-8) | (omega >= 10.0)
@@ -188,27 +187,32 @@ def _answer(
     with np.errstate(divide="ignore", invalid="ignore"):
         nu = 1.0 / eta if t else np.full(n, np.nan)
         scale = np.stack([sd, sd * sd, np.ones(n), np.ones(n), np.ones(n), nu * nu if t else np.ones(n)], axis=1)
-    columns = [
-        mean + sd * found.x[:, 0],
-        omega * sd * sd,
-        s * rho * (1.0 - k),
-        2.0 * s * rho * k,
-        (1.0 - s) * rho,
-        nu,
-        found.out[:, 0] - size * np.log(np.where(bad, 1.0, sd)),
-        ahead * sd * sd,
-    ]
-    std_err *= scale
-    for array in (*columns, std_err):
+    fitted = GarchFit(
+        mu=mean + sd * mu,
+        omega=omega * sd * sd,
+        alpha=s * rho * (1.0 - k),
+        gamma=2.0 * s * rho * k,
+        beta=(1.0 - s) * rho,
+        nu=nu,
+        loglik=found.out[:, 0] - size * np.log(np.where(bad, 1.0, sd)),
+        sigma2_next=ahead * sd * sd,
+        std_err=std_err * scale,
+        iterations=found.iterations,
+        status=code,
+    )
+    for array in fitted[:9]:
         array[bad] = np.nan
-    return GarchFit(*columns, std_err, found.iterations, code)
+    return fitted
 
 
 def _better(simple: GarchFit, rich: GarchFit, size: I64) -> GarchFit:
     gain = _aicc(simple, size) - _aicc(rich, size)
     take = np.isin(rich.status, tuple(status.FINITE)) & ~(gain <= AICC_GAIN)  # NaN gain: the simple one failed
-    picked = (np.where(take[:, None] if a.ndim == 2 else take, b, a) for a, b in zip(simple, rich, strict=True))
-    return GarchFit(*picked)._replace(iterations=simple.iterations + rich.iterations)
+    picked = {
+        name: np.where(take[:, None] if name == "std_err" else take, getattr(rich, name), getattr(simple, name))
+        for name in GarchFit._fields
+    }
+    return GarchFit(**picked)._replace(iterations=simple.iterations + rich.iterations)
 
 
 def _aicc(fitted: GarchFit, size: I64) -> F64:
@@ -253,8 +257,8 @@ def loglikelihood(
 
     Notes
     -----
-    With `start="backcast"` h is kept within `arch`'s loose bounds (an exponentially weighted variance over and times 1e6),
-    so that an explosive path has a likelihood, the same as there. `start="sample"` has no such bounds.
+    With `start="backcast"` h is kept within `arch`'s loose bounds (an exponentially weighted variance over and times
+    1e6), so that an explosive path has a likelihood, the same as there. `start="sample"` has no such bounds.
 
     Examples
     --------
@@ -265,11 +269,11 @@ def loglikelihood(
     sample = _sample_start(start)
     values, size = series(returns, lengths)
     columns = rows(mu, omega, alpha, gamma, beta, np.nan if nu is None else nu, np.zeros(size.size))
-    columns = [column.copy() for column in columns]  # numba warns of broadcast views
     if columns[0].size != size.size:
         raise ValueError(f"{columns[0].size} parameters for {size.size} series")
+    m, w, a, g, b, df, _ = (column.copy() for column in columns)  # numba warns of broadcast views
     out = np.full(size.size, np.nan)
-    likelihood_rows(values, size, *columns[:6], sample, out)
+    likelihood_rows(values, size, m, w, a, g, b, df, sample, out)
     return out
 
 
@@ -341,7 +345,7 @@ def window_variance(fitted: GarchFit, horizons: npt.ArrayLike) -> F64:
     Returns
     -------
     (n, k) float64
-        In per cent squared over the whole window; annualised volatility is `sqrt(252 / horizon * window_variance) / 100`.
+        In per cent squared over the whole window; `sqrt(252 / horizons * window_variance)` is per cent a year.
     """
     steps = _horizons(horizons)
     total = np.cumsum(forecast(fitted, int(steps.max(initial=0))), axis=1)

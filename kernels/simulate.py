@@ -1,13 +1,13 @@
 """Filtered historical simulation: paths of a GARCH model driven by the series' own standardised residuals.
 
-Random numbers are a function of (seed, path, step) and of nothing else: no state is carried, so neither the batch, nor the
-number of paths, nor the horizons asked for change a path. `stream`, `draw` and `uniform` are the generator, for other
-kernels too: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014, OOPSLA) over a Weyl sequence, whose place is the
-path and the step.
+Random numbers are a function of (seed, path, step) and of nothing else: no state is carried, so neither the batch, nor
+the number of paths, nor the horizons asked for change a path. `stream`, `draw` and `uniform` are the generator, for
+other kernels too: the finaliser of SplitMix64 (Steele, Lea and Flood, 2014, OOPSLA) over a Weyl sequence, whose place
+is the path and the step.
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ def _residuals(returns: F64, row: int, n: int, parameters: F64, sample: bool, z:
 
 
 @scalar
-def _step(z: float, mu: float, omega: float, alpha: float, gamma: float, beta: float, h: float, x: float):  # type: ignore[no-untyped-def]
+def _step(z: float, mu: float, omega: float, alpha: float, gamma: float, beta: float, h: float, x: float) -> Any:
     e = math.sqrt(h) * z
     response = alpha + gamma if e < 0.0 else alpha
     return fma(beta, h, fma(response, e * e, omega)), x + (mu + e)
@@ -187,8 +187,8 @@ def filtered_historical(
     Returns
     -------
     (n, k, paths) float64
-        Sum of the returns of the first `horizons[k]` steps, in per cent. A path's value at a horizon is the same whatever
-        other horizons, paths or rows are asked for.
+        Sum of the returns of the first `horizons[k]` steps, in per cent. A path's value at a horizon is the same
+        whatever other horizons, paths or rows are asked for.
 
     Raises
     ------
@@ -197,9 +197,9 @@ def filtered_historical(
 
     Notes
     -----
-    Filtered historical simulation [1]_: z = (y - mu)/sqrt(h) of the sample, recentred and rescaled to mean 0 and variance 1,
-    are drawn with replacement and drive the fitted recursion from `sigma2_next` on. Student-t fits draw the same way:
-    the residuals carry the tails.
+    Filtered historical simulation [1]_: z = (y - mu)/sqrt(h) of the sample, recentred and rescaled to mean 0 and
+    variance 1, are drawn with replacement and drive the fitted recursion from `sigma2_next` on. Student-t fits draw
+    the same way: the residuals carry the tails.
 
     References
     ----------

@@ -53,9 +53,10 @@ from bq.serving.app import build_app
 from bq.serving.run import main
 from tests.serving.fakes import FakeEngine, FakeMarket
 engine, market = FakeEngine(), FakeMarket()
-engine.padding = int(sys.argv[3])
+port, state, padding, path = sys.argv[1:]
+engine.padding = int(padding)
 settings = Settings(
-    port=int(sys.argv[1]), host="127.0.0.1", state_dir=sys.argv[2], hot_path=sys.argv[4] == "hot", soft_ttl_closed_s=3600.0
+    port=int(port), host="127.0.0.1", state_dir=state, hot_path=path == "hot", soft_ttl_closed_s=3600.0
 )
 main(settings, lambda: build_app(settings, market, load=engine.load))
 """
@@ -188,7 +189,8 @@ def cold_flood(count: int) -> None:
         stats = asyncio.run(_once(ours.port, count))
         analyses, fetches = ours.metric("bq_computed_tickers_total"), ours.metric("bq_fetched_tickers_total")
         print(
-            f"{count:,} cold requests for {len(TICKERS)} tickers: {analyses:.0f} analyses, {fetches:.0f} fetches; {stats}"
+            f"{count:,} cold requests for {len(TICKERS)} tickers: "
+            f"{analyses:.0f} analyses, {fetches:.0f} fetches; {stats}"
         )
 
 

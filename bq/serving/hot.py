@@ -1,8 +1,9 @@
 """Answer a complete request for stored answers out of `data_received`, before aiohttp makes a task of it.
 
-Rules of this file: whatever is not plainly understood goes to aiohttp, which decides. Only headers on a list pass, each
-spelled as RFC 9112 wants it, so there is nothing to be understood differently here and there. The bytes of a body are
-those that the handlers send for the same request (a test compares them); switched off by BQ_HOT_PATH=false.
+Rules of this file: whatever is not plainly understood goes to aiohttp, which decides. Every line must be spelled as RFC
+9112 wants it, so there is nothing to be understood differently here and there. A header that a handler of these two
+routes begins to read must be listed in `_DECISIVE`. The bytes of an answer are those that the handlers send for the same
+request (a test compares them). Switched off by BQ_HOT_PATH=false.
 """
 
 import re
@@ -20,13 +21,16 @@ from bq.serving.requests import AnalyzeRequest, read_analyze
 LONGEST_HEAD: Final = 4096
 LONGEST_BODY: Final = 1024
 
-# Headers that change nothing of the answer. Any other name, known or not, is aiohttp's affair.
-_HARMLESS: Final = frozenset(
-    b"accept-encoding accept-language cache-control cookie dnt origin pragma priority referer sec-ch-ua "
-    b"sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-gpc traceparent tracestate "
-    b"user-agent via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id "
-    b"x-request-start".split()
+_DECISIVE: Final = frozenset(
+    # of the message itself, for aiohttp
+    b"transfer-encoding content-encoding expect upgrade te trailer keep-alive proxy-connection http2-settings range "
+    # for the handlers
+    b"prefer x-deadline-ms idempotency-key".split()
 )
+"""Headers that may change the answer; what carries one goes to aiohttp."""
+
+_NAME: Final = re.compile(rb"[a-z0-9]+(-[a-z0-9]+)*")  # narrower than RFC 9110's tokens: no _ to be taken for a -
+_READ: Final = frozenset((b"content-length", b"content-type", b"accept", b"if-none-match", b"connection", b"host"))
 _JSON_TYPES: Final = frozenset(
     (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 )
@@ -57,9 +61,11 @@ def read_head(head: bytes) -> Head | None:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         name = name.lower()
-        if name in _HARMLESS:
+        if not colon or name in _DECISIVE or not _NAME.fullmatch(name):
+            return None
+        if name not in _READ:
             continue
-        if not colon or name in seen:
+        if name in seen:
             return None
         seen.add(name)
         value = value.strip(b" \t")
@@ -73,10 +79,7 @@ def read_head(head: bytes) -> Head | None:
             plain = plain and b"ndjson" not in value.lower()
         elif name == b"if-none-match":
             known = value
-        elif name == b"connection":
-            if value.lower() != b"keep-alive":
-                return None
-        elif name != b"host":
+        elif name == b"connection" and value.lower() != b"keep-alive":
             return None
     if b"host" not in seen:
         return None

@@ -59,7 +59,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Answer what can be answered at once, parse the rest; note when the head of a request is left incomplete."""
         hot = self.door.hot
-        if hot is not None and self.owed is not None:
+        if hot is not None and self.owed is not None and data:  # aiohttp calls this with nothing to resume parsing
             if self.owed:
                 self.owed = self.owed - len(data) if len(data) <= self.owed else None
             elif (told := self._hot_answer(hot, data)) is not None:

@@ -32,6 +32,7 @@ SAME = {
     "wrong type": post(b'{"ticker": "A"}', b"Content-Type: text/plain"),
     "stream": post(b'{"tickers": ["A"]}', JSON, b"Accept: application/x-ndjson"),
     "browser": post(b'{"ticker": "A"}', JSON, b"Origin: http://y", b"User-Agent: z", b"Accept: */*", b"Cookie: a=b"),
+    "proxy": post(b'{"ticker": "A"}', JSON, b"X-Request-Id: 1", b"X-Forwarded-For: 1.2.3.4", b"CF-Ray: 5"),
     "close": post(b'{"ticker": "A"}', JSON, b"Connection: close"),
     "deadline": post(b'{"ticker": "A"}', JSON, b"X-Deadline-Ms: zero"),
     "get": get(b"/api/analysis/A"),
@@ -78,7 +79,7 @@ async def test_with_and_without_the_hot_path_an_answer_is_the_same(tmp_path, req
 
 @pytest.mark.parametrize(
     ("name", "hot"),
-    [("one", 1), ("list", 1), ("browser", 1), ("get", 1), ("get, any tag", 1), ("close", 0), ("stream", 0),
+    [("one", 1), ("list", 1), ("browser", 1), ("proxy", 1), ("get", 1), ("get, any tag", 1), ("close", 0), ("stream", 0),
      ("list with an unknown ticker", 0), ("get small letters", 0)],
 )  # fmt: skip
 async def test_what_is_plain_and_stored_is_answered_by_the_hot_path(tmp_path, name, hot):
@@ -197,7 +198,10 @@ async def test_a_hot_connection_does_not_die_of_its_keep_alive_time(tmp_path):
         b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nExpect: 100-continue",
         b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nUpgrade: websocket",
         b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nConnection: upgrade",
-        b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nX-Unknown: 1",
+        b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nPrefer: respond-async",
+        b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nX-Deadline-Ms: 5",
+        b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nContent_Length: 5",
+        b"POST /api/analyze HTTP/1.1\r\nHost: x\r\n: 5",
     ],
 )
 def test_a_head_that_is_not_plainly_understood_is_left_to_aiohttp(head):

@@ -37,7 +37,7 @@ class Fourier(Struct, frozen=True):
 
     trend_direction: Annotated[
         Literal["UP", "DOWN", "FLAT"],
-        Meta(description="FLAT unless the Newey-West t-statistic of the mean log return of 60 sessions exceeds 1.96"),
+        Meta(description="FLAT unless the mean log return of 60 sessions is significant at 5 % (Newey-West)"),
     ]
     trend_slope: Annotated[float, _number("% of price a session", "mean log return of the last 60 sessions")]
     cycle_position: Annotated[

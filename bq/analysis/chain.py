@@ -6,7 +6,7 @@ Andersen, Lake & Offengenden 2016 for the pricing).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +22,8 @@ LEAST_QUOTES = 6  # for a smile of five parameters
 PARITY_PAIRS = 8
 FORWARD_PASSES = 3
 MAX_LOG_MONEYNESS_SD = 4.0
+ANCHOR_NOISE = 0.3
+SPOT_TOLERANCE = 0.004
 
 
 class Side(NamedTuple):
@@ -65,6 +67,7 @@ class Slice(msgspec.Struct):
     atm_iv: float = np.nan
     model_free_vol: float = np.nan
     problem: str | None = None  # why this expiry gives no implied number
+    spot_moved: bool = False  # the quotes belong to another moment than the spot: theirs is used
 
     @property
     def discount(self) -> float:
@@ -207,6 +210,28 @@ def _forwards(slices: Sequence[Slice]) -> None:
             s.forward = float(forward[i])
 
 
+def _move_spots(slices: Sequence[Slice]) -> list[Slice]:
+    """Find tickers whose quotes imply another spot, and give them that one; returns their slices.
+
+    ln F against tau is a line through ln spot whatever the carry is. Where it misses the given spot by more than 0.4 %
+    and more than the pairs disagree, spot and quotes belong to different moments.
+    """
+    moved = []
+    for owner in sorted({s.owner for s in slices}):
+        own = [s for s in slices if s.owner == owner and s.problem is None]
+        if len(own) < 2:
+            continue
+        tau, log_forward = np.array([s.tau for s in own]), np.log([s.forward for s in own])
+        implied = float(np.exp(np.polyfit(tau, log_forward, 1)[1]))
+        doubt = max(SPOT_TOLERANCE, 3.0 * float(np.median([s.parity_spread for s in own])))
+        if abs(np.log(implied / own[0].spot)) > doubt:
+            for s in slices:
+                if s.owner == owner:
+                    s.spot, s.spot_moved = implied, True
+            moved += own
+    return moved
+
+
 def _out_of_the_money(s: Slice) -> tuple[np.ndarray, np.ndarray, F64, F64]:
     """Take the out-of-the-money side of every strike: its index, whether it is a call, its bid and ask."""
     is_call = s.strike >= s.forward
@@ -263,6 +288,26 @@ def _implied_vols(slices: Sequence[Slice]) -> None:
             s.problem = "too_few_quotes"
 
 
+def _anchors(k: F64, w: F64) -> tuple[F64, F64]:
+    """Extend the quotes by one point on each side, one quoted width out, along the slope of the outer quarter.
+
+    Nothing else restrains a wing beyond the quotes: five parameters fit a week of SPY within 0.2 volatility points with
+    a right wing at Lee's limit, whose model-free volatility is 420 %. The anchors are given an error of 30 %.
+    """
+    order = np.argsort(k)
+    k, w = k[order], w[order]
+    size = max(k.size // 4, 3)
+    reach = k[-1] - k[0]
+    left = float(np.clip(np.polyfit(k[:size], w[:size], 1)[0], -1.0, 0.0))
+    right = float(np.clip(np.polyfit(k[-size:], w[-size:], 1)[0], 0.0, 1.0))
+    return np.array([k[0] - reach, k[-1] + reach]), np.array([w[0] - left * reach, w[-1] + right * reach])
+
+
+def _row(fit: Any, i: int) -> Svi:
+    """Take one slice of a fitted batch."""
+    return Svi(*(np.atleast_1d(column[i]) for column in fit))
+
+
 def _fit_smiles(slices: Sequence[Slice]) -> None:
     """Fit every slice's smile, weighted by the noise of its quotes; few quotes get a level and a skew, by name."""
     for model, live in (
@@ -271,7 +316,7 @@ def _fit_smiles(slices: Sequence[Slice]) -> None:
     ):
         if not live:
             continue
-        width = max(s.k.size for s in live if s.k is not None)
+        width = max(s.k.size for s in live if s.k is not None) + 2
         k, w, weight = (np.full((len(live), width), np.nan) for _ in range(3))
         tau = np.array([s.tau for s in live])
         for i, s in enumerate(live):
@@ -282,6 +327,9 @@ def _fit_smiles(slices: Sequence[Slice]) -> None:
             sd = s.iv * s.tau * np.maximum(s.iv_ask - low, 1e-4)
             sd = np.where(np.isfinite(sd), sd, np.nanmax(sd) if np.isfinite(sd).any() else 1.0)
             weight[i, :n] = 1.0 / np.maximum(sd, 0.3 * np.median(sd)) ** 2
+            if model == "svi":
+                k[i, n : n + 2], w[i, n : n + 2] = _anchors(s.k, w[i, :n])
+                weight[i, n : n + 2] = 1.0 / (ANCHOR_NOISE * w[i, n : n + 2]) ** 2
         fit = smile.fit(k, w, weight, tau) if model == "svi" else smile.fit_level_skew(k, w, weight, tau)
         at_money = smile.total_variance(fit, np.zeros((len(live), 1)))[:, 0]
         model_free = density.model_free_variance(fit, tau)
@@ -290,7 +338,7 @@ def _fit_smiles(slices: Sequence[Slice]) -> None:
             if int(fit.status[i]) not in status.FINITE or not at_money[i] > 0.0:
                 s.problem = "smile_" + status.MEANING[int(fit.status[i])]
                 continue
-            s.svi = Svi(*(np.atleast_1d(column[i]) for column in fit))
+            s.svi = _row(fit, i)
             s.model = model
             s.fit_error = float(fit.fit_error[i])
             s.atm_iv = float(np.sqrt(at_money[i] / s.tau))
@@ -304,6 +352,7 @@ def _fit_smiles(slices: Sequence[Slice]) -> None:
 def read(slices: Sequence[Slice]) -> None:
     """Fill in forwards, implied volatilities and smiles of all slices of a batch."""
     _forwards(slices)
+    _forwards(_move_spots(slices))
     for s in slices:
         if s.problem is None and not 0.5 < s.forward / s.spot < 2.0:
             s.problem = "forward_far_from_spot"

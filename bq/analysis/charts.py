@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FOURIER_POINTS: Final = 120
 PAST_POINTS: Final = 60
 REALIZED_WINDOW: Final = 21
-DENSITY_POINTS: Final = 81
+DENSITY_POINTS: Final = 61
 SPLIT_LIKE: Final = 0.3  # log distance of the spot from the last close that no market move explains
 
 

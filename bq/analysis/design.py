@@ -124,13 +124,13 @@ def from_forecast(
     center = max(round(median / step), 2) * step
     width = max(round(sd / step), 1) * step
     strikes = [max(center - width, step), center, center + width]
+    ladder = np.array(strikes * 2)
+    is_call = np.arange(6) < 3
+    fair = american.price(spot, ladder, tau, rate, dividend, sigma, is_call).price
     choices = []
     for form in FORMS:
-        legs = LEGS[form]
-        strike = np.array([strikes[leg.strike] for leg in legs])
-        is_call = np.array([leg.is_call for leg in legs])
-        prices = american.price(spot, strike, tau, rate, dividend, sigma, is_call).price
-        position = open_position(form, strikes, [Quote(float(p), float(p)) for p in prices], fee)
+        prices = [float(fair[leg.strike if leg.is_call else leg.strike + 3]) for leg in LEGS[form]]
+        position = open_position(form, strikes, [Quote(p, p) for p in prices], fee)
         choices.append((equivalent_cost(position, float(np.exp(-rate * tau))), position))
     choices.sort(key=lambda pair: (round(pair[0], 9), FORMS.index(pair[1].form)))
     forward = spot * float(np.exp((rate - dividend) * tau))

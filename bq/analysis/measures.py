@@ -35,9 +35,16 @@ class Sample(NamedTuple):
     @classmethod
     def of(cls, log_returns: F64, mean: float) -> "Sample":
         """Turn log returns into prices whose mean is `mean`."""
-        growth = np.exp(np.sort(log_returns))
+        return cls._sorted(np.sort(log_returns), mean)
+
+    @classmethod
+    def _sorted(cls, log_returns: F64, mean: float) -> "Sample":
+        growth = np.exp(log_returns)
         prices = growth * (mean / growth.mean())
-        return cls(prices, np.concatenate(([0.0], np.cumsum(prices))))
+        sums = np.empty(prices.size + 1)
+        sums[0] = 0.0
+        np.cumsum(prices, out=sums[1:])
+        return cls(prices, sums)
 
     def put_value(self, strike: npt.ArrayLike) -> F64:
         """E max(K - S, 0), exact for the sample."""
@@ -47,16 +54,19 @@ class Sample(NamedTuple):
 
     def cdf(self, price: npt.ArrayLike) -> F64:
         """P(S <= price): the empirical function, linear between its middles."""
-        n = self.prices.size
-        middles = (np.arange(n) + 0.5) / n
-        return np.interp(np.asarray(price, dtype=np.float64), self.prices, middles, left=0.0, right=1.0)
+        n, x = self.prices.size, np.asarray(price, dtype=np.float64)
+        above = np.clip(np.searchsorted(self.prices, x, side="right"), 1, n - 1)
+        low, high = self.prices[above - 1], self.prices[above]
+        share = np.where(high > low, (x - low) / np.where(high > low, high - low, 1.0), 1.0)
+        inside = (above - 0.5 + np.clip(share, 0.0, 1.0)) / n
+        return np.where(x < self.prices[0], 0.0, np.where(x > self.prices[-1], 1.0, inside))
 
     def scaled(self, factor: float) -> "Sample":
         """Stretch the log returns around their median by a factor, keeping the mean price."""
         log = np.log(self.prices)
         middle = log[log.size // 2]
         mean = self.sums[-1] / self.prices.size
-        return Sample.of(middle + factor * (log - middle), float(mean))
+        return Sample._sorted(middle + factor * (log - middle), float(mean))
 
     def density_on(self, grid: F64) -> F64:
         """Estimate the density per dollar with a Gaussian kernel in the log price (Silverman's bandwidth)."""
@@ -64,7 +74,7 @@ class Sample(NamedTuple):
         spread = min(float(np.std(log)), float(np.subtract(*np.quantile(log, [0.75, 0.25]))) / 1.349)
         width = 0.9 * max(spread, 1e-6) * log.size**-0.2
         # Binning first makes this O(bins * grid) instead of O(sample * grid).
-        counts, edges = np.histogram(log, bins=256)
+        counts, edges = np.histogram(log, bins=128)
         centres = 0.5 * (edges[1:] + edges[:-1])
         z = (np.log(grid)[:, None] - centres[None, :]) / width
         kernel = np.exp(-0.5 * z * z) / (width * np.sqrt(2.0 * np.pi))

@@ -148,7 +148,7 @@ def _price_legs(found: Sequence[Findings]) -> list[_Legs]:
     own, code = american.implied_vol(0.5 * (bid + ask), spot, strike, tau, rate, dividend, is_call)
     quoted = np.array([f.design.source is not None for f in found])[owner]
     sigma = np.where(quoted & (code == status.OK), own, fallback)
-    greeks = american.greeks(spot, strike, tau, rate, dividend, sigma, is_call)
+    greeks: Any = american.greeks(spot, strike, tau, rate, dividend, sigma, is_call)
     grids = [f.spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * math.sqrt(f.total_variance)) for f in found]
     points = np.array(grids)[owner]  # (legs, points)
 
@@ -465,6 +465,8 @@ def _reasons(f: Findings) -> list[Reason]:
     if f.target.slice is None:
         extra += ["no_implied_volatility", "friday_expiry_assumed"]
     extra += ["expiry_" + s.problem for s in f.slices if s.problem is not None]
+    if any(s.spot_moved for s in f.slices):
+        extra.append("spot_and_quotes_apart")
     if f.snapshot.rates.source == "default_rate":
         extra.append("default_rate")
     for code in extra:
@@ -472,7 +474,7 @@ def _reasons(f: Findings) -> list[Reason]:
     return [Reason(code, count) for code, count in sorted(found.items())]
 
 
-def _extended(f: Findings, legs: _Legs, facts: _Facts, parts: score.ScoreParts, version: str) -> schema.Extended:
+def _extended(f: Findings, legs: _Legs, facts: _Facts, parts: schema.ScoreParts, version: str) -> schema.Extended:
     snapshot = f.snapshot
     return schema.Extended(
         as_of=snapshot.as_of.isoformat(),
@@ -542,6 +544,11 @@ def _vol_or_none(value: float) -> float | None:
     return number(value) if math.isfinite(value) else None
 
 
+def _smile_parameters(s: Slice) -> schema.SmileParams:
+    a, b, rho, m, width = (number(float(x[0]), 8) for x in s.svi[:5])  # type: ignore[index]
+    return schema.SmileParams(a, b, rho, m, width, s.model)
+
+
 def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
     assert s.svi is not None
     assert s.k is not None
@@ -565,7 +572,7 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
         borrow=number(s.dividend - known),
         atm_iv=number(s.atm_iv),
         model_free_vol=number(s.model_free_vol),
-        smile=schema.SmileParams(*(number(float(x[0]), 8) for x in s.svi[:5]), s.model),
+        smile=_smile_parameters(s),
         fit_error=number(s.fit_error, 8),
         inside_spread=number(s.inside, 4),
         quotes=[

@@ -62,6 +62,10 @@ def probability_of_profit(position: Position, measure: Measure) -> float:
     return 0.0 if between is None else probability_between(measure, *between)
 
 
+def _normal(x: float) -> float:
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))
+
+
 def touch(spot: float, level: float, sigma_total: float) -> float:
     """Probability of touching a level by expiry, by reflection for a lognormal martingale (Hull, ch. 26, barriers)."""
     if sigma_total <= 0.0:
@@ -71,9 +75,8 @@ def touch(spot: float, level: float, sigma_total: float) -> float:
     sign = 1.0 if b > 0.0 else -1.0
     far = sign * (b - drift) / sigma_total
     reflected = sign * (b + drift) / sigma_total
-    normal = lambda x: 0.5 * math.erfc(-x / math.sqrt(2.0))  # noqa: E731
     # exp(2 mu b / sigma^2) with mu = -sigma^2/2 is exp(-b).
-    return min(1.0, normal(-far) + math.exp(-b) * normal(-reflected))
+    return min(1.0, _normal(-far) + math.exp(-b) * _normal(-reflected))
 
 
 def _clip(p: float) -> float:

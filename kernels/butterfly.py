@@ -1,0 +1,231 @@
+"""Butterflies 1 : -2 : 1 of listed strikes: all of an expiry searched, any of them described.
+
+The call, put and iron (short straddle, long wings) forms of three strikes pay the same up to a constant, so a
+butterfly is its strikes, and the form is whichever costs least at executable prices with its constant counted:
+buy at the ask, sell at the bid, a fee for each of the four options. Amounts are per share, as quotes are.
+
+`kernels.butterfly_scan` holds the compiled loop over all combinations, `kernels.butterfly_describe` the numbers of the
+few that were kept.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels import butterfly_scan as scan
+from kernels import status
+from kernels._arrays import F64, I8, I64
+from kernels.butterfly_describe import Butterflies, describe, worst_measure
+from kernels.butterfly_inputs import FORMS, Book, Limits, Measures, Quotes, Tables, read_measures, read_quotes
+
+__all__ = ["FORMS", "Butterflies", "Candidates", "Limits", "Measures", "Quotes", "evaluate", "search"]
+
+
+class Candidates(NamedTuple):
+    """What a search of each expiry found. Counts are int64 `(n,)`."""
+
+    best: Butterflies
+    """The best by score, best first."""
+    front: Butterflies
+    """The Pareto front of score, least pop and spread / max_loss, by score: none beats another in all three."""
+    combinations: I64
+    """All K1 < K2 < K3 of the row."""
+    executable: I64
+    """Those with at least one form that can be traded: usable quotes, a bid above 0 for what is sold."""
+    too_small: I64
+    """Refused: maximum loss below `loss_in_fees` times the fees."""
+    pop_outside: I64
+    """Refused: least probability of profit outside the limits."""
+    eligible: I64
+    """Ranked."""
+    front_size: I64
+    """Members of the front before the list was cut; `front_capacity` means at least that many."""
+    arbitrages: I64
+    """Executable butterflies that cannot lose, fees paid: an arbitrage or, far more often, a stale quote."""
+    arbitrage_legs: I64
+    """(n, a, 3): the a most gainful of them, -1 where fewer."""
+    arbitrage_gain: F64
+    """(n, a): the sure gain, at least 0."""
+    prior_mean: F64
+    """Of ev / max_loss under the worst measure over the eligible: its mean, or 0 if that is less."""
+    prior_variance: F64
+    """Of the same: variance beyond what the standard errors explain."""
+    status: I8
+    """0 ok (also where nothing was eligible); 5 bad input; 8 fewer than three strikes."""
+
+
+def search(
+    quotes: Quotes,
+    measures: Measures,
+    fee: npt.ArrayLike,
+    discount: npt.ArrayLike = 1.0,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
+    top: int = 10,
+    front: int = 32,
+    front_capacity: int = 512,
+    arbitrages: int = 8,
+) -> Candidates:
+    """Search every K1 < K2 < K3 of every expiry, broken wings included, in call, put and iron form.
+
+    Parameters
+    ----------
+    quotes : Quotes
+        Chains (n, m), at most 512 strikes. Fields may be passed as (m,) for one expiry.
+    measures : Measures
+        Tables of J distributions at those strikes and on the grids.
+    fee : (n,) float64
+        Commission per option and share (the fee of a contract / 100), at least 0; a butterfly pays four.
+    discount : (n,) float64
+        Discount factor to expiry, above 0.
+    limits : Limits
+        Filters before ranking.
+    top, front, front_capacity, arbitrages : int
+        Lengths of the lists; capacity of the front while it is being found (beyond it, late members are lost).
+
+    Returns
+    -------
+    Candidates
+        `best` and `front` as `Butterflies`, counts, arbitrages and the prior of the shrinkage.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, there are more than 512 strikes, or a length is negative. Never for a bad row.
+
+    Notes
+    -----
+    The expected payoff of the put form is the second difference of put values over strikes (Breeden & Litzenberger
+    1978); the probability of a profit is the distribution function between the break-evens. So each combination costs
+    a few additions and two look-ups per measure. Score: the least over the measures of (ev - se), per unit of
+    maximum loss.
+
+    `ev_shrunk` is the empirical-Bayes posterior mean over the eligible combinations of the expiry (Efron & Morris
+    1973; immune to the choice of the maximum, Efron 2011): with x = ev / max_loss, x shrinks towards the prior mean by
+    v / (v + se**2), v being the variance of x in excess of the mean se**2. The prior mean is at most 0: costs make the
+    typical butterfly lose, and shrinking towards 0 alone could never take a gain away.
+    """
+    if min(top, front, front_capacity, arbitrages) < 0:
+        raise ValueError("lengths of lists must not be negative")
+    book = read_quotes(quotes, fee, discount, limits)
+    tables = read_measures(measures, book)
+    n = book.strike.shape[0]
+    code = np.where(book.good & tables.good, status.OK, status.BAD_INPUT).astype(np.int8)
+    code[(code == status.OK) & (book.listed < 3)] = status.TOO_FEW_DATA
+    best, members = np.full((n, top, 3), -1), np.full((n, front, 3), -1)
+    arbitrage, gain = np.full((n, arbitrages, 3), -1), np.full((n, arbitrages), np.nan)
+    sums = np.zeros((n, scan.SUMS))
+    for row in np.flatnonzero(code == status.OK):
+        lists = [np.zeros((size, scan.KEPT)) for size in (top, front_capacity if front else 0, arbitrages)]
+        _scan_row(book, tables, limits, int(row), lists, sums[row])
+        used = np.flatnonzero(np.isfinite(book.strike[row]))
+        sizes = sums[row, [scan.KEPT_BEST, scan.FRONT_SIZE, scan.KEPT_ARBITRAGES]].astype(int)
+        kept = [part[:size] for part, size in zip(lists, sizes, strict=True)]
+        kept[1] = kept[1][np.lexsort((kept[1][:, 1], kept[1][:, 0], -kept[1][:, 3]))][:front]
+        for part, target in zip(kept, (best[row], members[row], arbitrage[row]), strict=True):
+            target[: len(part)] = used[part[:, :3].astype(int)]
+        gain[row, : sizes[2]] = kept[2][:, 3]
+    prior_mean, prior_variance = _prior(sums)
+    count = sums[:, : scan.SUM_X].astype(np.int64)
+    size = book.listed.astype(np.int64)
+    return Candidates(
+        best=_shrink(describe(book, tables, best), prior_mean, prior_variance),
+        front=_shrink(describe(book, tables, members), prior_mean, prior_variance),
+        combinations=np.where(code == status.OK, size * (size - 1) * (size - 2) // 6, 0),
+        executable=count[:, scan.EXECUTABLE],
+        too_small=count[:, scan.SMALL_LOSS],
+        pop_outside=count[:, scan.POP_OUTSIDE],
+        eligible=count[:, scan.ELIGIBLE],
+        front_size=count[:, scan.FRONT_SIZE],
+        arbitrages=count[:, scan.ARBITRAGES],
+        arbitrage_legs=arbitrage,
+        arbitrage_gain=gain,
+        prior_mean=prior_mean,
+        prior_variance=prior_variance,
+        status=code,
+    )
+
+
+def evaluate(
+    quotes: Quotes,
+    measures: Measures,
+    legs: npt.ArrayLike,
+    fee: npt.ArrayLike,
+    discount: npt.ArrayLike = 1.0,
+    *,
+    limits: Limits | None = None,
+) -> Butterflies:
+    """Describe given butterflies: (n, k, 3) columns of their strikes, -1 for none; other arguments as for `search`.
+
+    Without `limits` every uncrossed quote with an ask can be bought and every bid above 0 sold, whatever the spread.
+    A butterfly that cannot be traded in any form, or whose strikes do not increase, is NaN.
+    """
+    wide = Limits(spread_share=np.inf) if limits is None else limits
+    book = read_quotes(quotes, fee, discount, wide)
+    tables = read_measures(measures, book)
+    index = np.asarray(legs, dtype=np.int64)
+    if index.ndim != 3 or index.shape[0] != book.strike.shape[0] or index.shape[2] != 3:
+        raise ValueError(f"expected legs of shape (n, k, 3), got {index.shape}")
+    inside = ((index >= 0) & (index < book.strike.shape[1])).all(axis=2)
+    good = inside & (index[..., 0] < index[..., 1]) & (index[..., 1] < index[..., 2])
+    good &= (book.good & tables.good)[:, None]
+    return describe(book, tables, np.where(good[..., None], index, -1))
+
+
+def _scan_row(book: Book, tables: Tables, limits: Limits, row: int, lists: list[F64], sums: F64) -> None:
+    """Lay out the table of one expiry, listed strikes first, and run the scan over it."""
+    used = np.flatnonzero(np.isfinite(book.strike[row]))
+    present = np.flatnonzero(tables.present[:, row])
+    factors = tables.put_shift.shape[0]
+    # one chunk of columns more than needed: a chunk of lanes may begin at any lower strike and reads a whole one
+    t = np.zeros((scan.FIRST_MEASURE + len(present) * (2 + factors) + 1, scan.STRIDE))
+    t[scan.STRIKE] = np.inf  # no wing reaches the padding
+    t[[scan.BUY_CALL, scan.BUY_PUT]] = np.inf
+    for column, values in enumerate(book[:7]):
+        t[column, : len(used)] = values[row, used]
+    cdf = np.zeros((len(present), tables.cdf.shape[2] + 4))
+    cdf[:, -2:] = 1.0
+    for place, j in enumerate(present):
+        first = scan.FIRST_MEASURE + place * (2 + factors)
+        t[first, : len(used)] = tables.put_value[j, row, used]
+        if tables.put_square is not None:
+            t[first + 1, : len(used)] = tables.put_square[j, row, used]
+        t[first + 2 : first + 2 + factors, : len(used)] = tables.put_shift[:, j, row][:, used]
+        cdf[place, 2:-2] = tables.cdf[j, row]
+    fees = book.fees[row]
+    terms = np.array(
+        [
+            fees,
+            book.discount[row],
+            tables.grid_low[row],
+            1.0 / tables.grid_step[row],
+            limits.loss_in_fees * fees,
+            limits.pop_low,
+            limits.pop_high,
+        ]
+    )
+    best, front, arbitrage = lists
+    over_paths = np.ascontiguousarray(tables.over_paths[present, row])
+    scan.scan_expiry(
+        t.ravel(), len(used), cdf, np.arange(len(present)), factors, over_paths, terms, best, front, arbitrage, sums
+    )
+
+
+def _prior(sums: F64) -> tuple[F64, F64]:
+    """Mean (at most 0) and excess variance of ev / max_loss over the eligible; NaN where there are none."""
+    count = np.where(sums[:, scan.ELIGIBLE] > 0.0, sums[:, scan.ELIGIBLE], np.nan)
+    mean = sums[:, scan.SUM_X] / count
+    variance = sums[:, scan.SUM_XX] / count - mean * mean
+    return np.minimum(mean, 0.0), np.maximum(variance - sums[:, scan.SUM_SE2] / count, 0.0)
+
+
+def _shrink(flies: Butterflies, prior_mean: F64, prior_variance: F64) -> Butterflies:
+    """Fill ev_shrunk from the worst measure's value and error."""
+    worst = worst_measure(flies.ev - flies.ev_se)
+    x = np.take_along_axis(flies.ev, worst, axis=2)[..., 0] / flies.max_loss
+    se = np.take_along_axis(flies.ev_se, worst, axis=2)[..., 0] / flies.max_loss
+    total = prior_variance[:, None] + se * se
+    share = np.where(total > 0.0, prior_variance[:, None] / np.where(total > 0.0, total, 1.0), 1.0)
+    mean = prior_mean[:, None]
+    return flies._replace(ev_shrunk=flies.max_loss * (mean + share * (x - mean)))

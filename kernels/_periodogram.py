@@ -3,6 +3,10 @@
 A block of `LANES` rows of one length is folded (x[t] +- x[n - t], which halves the work) and multiplied with fixed
 cosines and sines. The block is always full, so a row's bits do not depend on its batch, its lane or the thread; a BLAS
 product does not promise that.
+
+Rule of this file: in a lane loop every product that is added is an explicit `fma`. Left to the compiler (`contract`), a
+short loop is unrolled and each of its vectors may be fused in its own way: lanes 56 to 63 once differed from the
+others in the last bit.
 """
 
 from typing import Final
@@ -12,7 +16,7 @@ import numpy as np
 from kernels import status as st
 from kernels._arrays import F64, I8, I64
 from kernels._jit import helper, kernel, scalar
-from kernels.elementary import exp
+from kernels.elementary import exp, fma
 
 LANES: Final = 64
 MAX_AR1: Final = 0.99
@@ -68,12 +72,12 @@ def _project(table: F64, folded: F64, out: F64) -> None:
             f0, f1, f2, f3 = table[k + 5, t], table[k + 5, t + 1], table[k + 5, t + 2], table[k + 5, t + 3]
             for lane in range(LANES):
                 x0, x1, x2, x3 = folded[t, lane], folded[t + 1, lane], folded[t + 2, lane], folded[t + 3, lane]
-                o0[lane] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                o1[lane] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                o2[lane] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                o3[lane] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
-                o4[lane] += e0 * x0 + e1 * x1 + e2 * x2 + e3 * x3
-                o5[lane] += f0 * x0 + f1 * x1 + f2 * x2 + f3 * x3
+                o0[lane] = fma(a3, x3, fma(a2, x2, fma(a1, x1, fma(a0, x0, o0[lane]))))
+                o1[lane] = fma(b3, x3, fma(b2, x2, fma(b1, x1, fma(b0, x0, o1[lane]))))
+                o2[lane] = fma(c3, x3, fma(c2, x2, fma(c1, x1, fma(c0, x0, o2[lane]))))
+                o3[lane] = fma(d3, x3, fma(d2, x2, fma(d1, x1, fma(d0, x0, o3[lane]))))
+                o4[lane] = fma(e3, x3, fma(e2, x2, fma(e1, x1, fma(e0, x0, o4[lane]))))
+                o5[lane] = fma(f3, x3, fma(f2, x2, fma(f1, x1, fma(f0, x0, o5[lane]))))
 
 
 @helper
@@ -107,8 +111,8 @@ def _centre(values: F64, n: int, variance: F64, ar1: F64) -> None:
     for t in range(n):
         for lane in range(LANES):
             value = values[t, lane] - mean[lane]
-            variance[lane] += value * value
-            ar1[lane] += value * before[lane]
+            variance[lane] = fma(value, value, variance[lane])
+            ar1[lane] = fma(value, before[lane], ar1[lane])
             before[lane] = value
             values[t, lane] = value
     for lane in range(LANES):
@@ -161,7 +165,7 @@ def _noise_level(ar1: F64, variance: F64, n: int, numerator: F64) -> None:
         left //= 2
     for lane in range(LANES):
         a = ar1[lane]
-        numerator[lane] = variance[lane] * (1.0 - a * a) / red_noise_mean(a, power[lane], n)
+        numerator[lane] = variance[lane] * fma(-a, a, 1.0) / red_noise_mean(a, power[lane], n)
 
 
 @helper
@@ -242,8 +246,8 @@ def periodograms(
             to_square, to_expected, to_p = square[j], expected[j], p[j]
             cosine = 2.0 * band_cosine[j]
             for lane in range(LANES):
-                energy = real[lane] * real[lane] + imaginary[lane] * imaginary[lane]
-                denominator = 1.0 + phi[lane] * (phi[lane] - cosine)
+                energy = fma(real[lane], real[lane], imaginary[lane] * imaginary[lane])
+                denominator = fma(phi[lane], phi[lane] - cosine, 1.0)
                 to_square[lane] = energy / n
                 to_expected[lane] = numerator[lane] / denominator
                 to_p[lane] = exp(-energy * denominator * inverse[lane])

@@ -470,6 +470,16 @@ def test_a_row_has_the_same_bits_in_any_lane(door):
     assert same([field[order] for field in straight], shuffled)
 
 
+@pytest.mark.parametrize("standardize", [None, "ewma"])
+@pytest.mark.parametrize("t", [64, 130, 503, 504])
+def test_one_row_in_every_lane_has_one_set_of_bits(t, standardize):
+    # A fused multiply-add here and not there differs in few rows and few lanes: so many rows, and all lanes.
+    for row in noise(n=100, t=t):
+        got = spectral.spectrum(np.tile(row, (65, 1)), standardize=standardize)
+        assert same([field[:1] for field in got], [field[64:] for field in got])
+        assert all((field == field[0]).all() for field in got)
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_a_row_has_the_same_bits_in_any_thread(door):
     x, lengths = ragged()

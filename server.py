@@ -4,16 +4,23 @@ import datetime as dt
 import os
 import sys
 
-from bq.config import from_env
+from bq.config import Settings, from_env
 from bq.errors import Failure
-from bq.market.open import open_market
+from bq.market.source import Market
 from bq.serving.app import build_app, session_clock
 from bq.serving.run import main
+
+
+def open_market(settings: Settings) -> Market:
+    """Open the market that the settings name; imported late, since the simulated one compiles kernels."""
+    from bq.market import open
+
+    return open.open_market(settings, lambda: dt.datetime.now(dt.UTC))
+
 
 if __name__ == "__main__":
     try:
         settings = from_env(os.environ)
-        market = open_market(settings, lambda: dt.datetime.now(dt.UTC))
     except Failure as failure:
         sys.exit(failure.problem.error)
-    main(settings, lambda: build_app(settings, market, session_open=session_clock(settings)))
+    main(settings, lambda: build_app(settings, lambda: open_market(settings), session_open=session_clock(settings)))

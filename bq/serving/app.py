@@ -6,7 +6,6 @@ outside of the batcher, `desk` for stored answers, `jobs` for long work. State o
 """
 
 import datetime as dt
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from bq.config import Settings
 from bq.market.source import Market
 from bq.serving import handlers, task_handlers
 from bq.serving.compute import Engine, load_engine
+from bq.serving.logs import leave
 from bq.serving.routing import fallback
 from bq.serving.service import Service
 
@@ -38,27 +38,32 @@ def session_clock(settings: Settings) -> Callable[[dt.datetime], bool] | None:
 
 def build_app(
     settings: Settings,
-    market: Market,
+    market: Market | Callable[[], Market],
     *,
     load: Callable[[], Engine] = load_engine,
     session_open: Callable[[dt.datetime], bool] | None = None,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     rng: random.Random | None = None,
-    leave: Callable[[int], object] = os._exit,
+    leave: Callable[[int], object] = leave,
     features: Sequence[Routes] = FEATURES,
 ) -> web.Application:
     """Build the application; it boots its engine when it is started and stops everything when it is cleaned up.
 
     Parameters
     ----------
+    market
+        The market, or what opens it (blocking; called in a computing thread while the server says "not ready").
     load
         Imports the engine (blocking; called in a computing thread).
     session_open, clock, wall, rng, leave
         See `Service`.
     """
     app = web.Application()
-    service = Service(settings, market, load, session_open=session_open, clock=clock, wall=wall, rng=rng, leave=leave)
+    open_market = market if callable(market) else lambda: market
+    service = Service(
+        settings, open_market, load, session_open=session_open, clock=clock, wall=wall, rng=rng, leave=leave
+    )
     app[SERVICE] = service
     for routes in features:
         app.add_routes(routes(service))

@@ -57,23 +57,25 @@ class Pools:
 
     Parameters
     ----------
-    market
-        Asked in fetching threads.
     compute_threads
         Slices at a time; 0 for one a core.
     """
 
-    def __init__(self, market: Market, compute_threads: int, fetch_threads: int) -> None:
-        self.market = market
+    def __init__(self, compute_threads: int, fetch_threads: int) -> None:
+        self.market: Market | None = None
         self.compute_threads = compute_threads or available_cores()
         self.fetch_threads = fetch_threads
         self.engine: Engine | None = None
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
         self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
 
-    async def load(self, load: Callable[[], Engine]) -> tuple[float, float] | None:
-        """Import, compile, warm up and check the engine in a computing thread; give the cost it saw."""
+    async def load(self, load: Callable[[], Engine], open_market: Callable[[], Market]) -> tuple[float, float] | None:
+        """Import, compile, warm up and check the engine in a computing thread; give the cost it saw.
+
+        The market is opened there too: the simulated one uses kernels, which may have to be compiled.
+        """
         loop = asyncio.get_running_loop()
+        self.market = await loop.run_in_executor(self._computing, open_market)
         engine = await loop.run_in_executor(self._computing, load)
         cost = await loop.run_in_executor(self._computing, engine.warm_up)
         self.engine = engine
@@ -101,10 +103,13 @@ class Pools:
         self._computing.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
+        market = self.market
+        if market is None:
+            raise RuntimeError("the market is not open")
         tickers = list(dict.fromkeys(key[0] for key in keys))
-        answers = self.market.fetch(tickers)
+        answers = market.fetch(tickers)
         if len(answers) != len(tickers):
-            raise RuntimeError(f"the {self.market.name} market gave {len(answers)} answers to {len(tickers)} tickers")
+            raise RuntimeError(f"the {market.name} market gave {len(answers)} answers to {len(tickers)} tickers")
         found = dict(zip(tickers, answers, strict=True))
         return [found.get(key[0]) or source_failed(key[0], "no answer") for key in keys]
 

@@ -2,8 +2,8 @@
 
 Rules of this file: whatever is not plainly understood goes to aiohttp, which decides. Every line must be spelled as RFC
 9112 wants it, so there is nothing to be understood differently here and there. A header that a handler of these two
-routes begins to read must be listed in `_DECISIVE`. The bytes of an answer are those that the handlers send for the same
-request (a test compares them). Switched off by BQ_HOT_PATH=false.
+routes begins to read must be listed in `_DECISIVE`. The bytes of an answer are those that the handlers send for the
+same request (a test compares them). Switched off by BQ_HOT_PATH=false.
 """
 
 import re

@@ -5,9 +5,10 @@ Rules of this file: standard logging; one line for each slow or failed request, 
 
 import logging
 import logging.handlers
+import os
 import queue
 import sys
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 import msgspec
 
@@ -54,8 +55,22 @@ class DroppingHandler(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
-def start_logging(stream: TextIO = sys.stdout, level: int = logging.INFO) -> logging.handlers.QueueListener:
-    """Send every logger's lines through the queue to a stream; stop the listener to flush them."""
+_listeners: list[logging.handlers.QueueListener] = []
+
+
+def leave(code: int) -> NoReturn:
+    """Write what is left to write and end the process at once.
+
+    A computing thread may be in the middle of compiling, or hang; waiting for it would outlast a platform's patience.
+    """
+    for listener in _listeners:
+        listener.stop()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def start_logging(stream: TextIO = sys.stdout, level: int = logging.INFO) -> None:
+    """Send every logger's lines through the queue to a stream, until `leave`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     dropping = DroppingHandler()
@@ -65,4 +80,4 @@ def start_logging(stream: TextIO = sys.stdout, level: int = logging.INFO) -> log
     root.setLevel(level)
     logging.getLogger("numba").setLevel(logging.WARNING)
     listener.start()
-    return listener
+    _listeners.append(listener)

@@ -85,7 +85,7 @@ def guarded(service: Service, name: str, handler: Handler) -> Handler:
         histogram.observe(elapsed)
         if service.draining and not response.prepared:
             response.force_close()
-        if status >= 400 or elapsed > service.settings.slow_s:
+        if (status >= 400 and name != "/readyz") or elapsed > service.settings.slow_s:
             _line(name, response, elapsed)
         return response
 

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from aiohttp.web_server import Server
 from bq.config import Settings
 from bq.serving.app import SERVICE
 from bq.serving.limits import BACKLOG, BODY, ignore_newcomers, listening_socket, raise_descriptor_limit
-from bq.serving.logs import start_logging
+from bq.serving.logs import leave, start_logging
 from bq.serving.protocol import Door
 from bq.serving.service import Service
 
@@ -126,7 +125,7 @@ def _settle_garbage() -> None:
 
 def main(settings: Settings, app: Callable[[], web.Application]) -> None:
     """Run the server as this process; does not return."""
-    logs = start_logging()
+    start_logging()
     code = 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -134,10 +133,7 @@ def main(settings: Settings, app: Callable[[], web.Application]) -> None:
     except Exception:
         _log.critical("the server ended", exc_info=True)
         code = 1
-    logs.stop()
-    sys.stdout.flush()
-    # A computing thread may be in the middle of compiling or hanging; waiting for it would outlast SIGKILL.
-    os._exit(code)
+    leave(code)
 
 
 async def _main(settings: Settings, app: Callable[[], web.Application]) -> None:

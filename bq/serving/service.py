@@ -8,12 +8,13 @@ import contextlib
 import datetime as dt
 import faulthandler
 import logging
-import os
 import random
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
@@ -27,6 +28,7 @@ from bq.serving.flights import Rank
 from bq.serving.hot import HotPath
 from bq.serving.jobs import Jobs
 from bq.serving.limits import Proxies, TokenBuckets
+from bq.serving.logs import leave
 from bq.serving.metrics import Metrics, Reading
 from bq.serving.protocol import Door
 
@@ -49,10 +51,10 @@ class Service:
 
     Parameters
     ----------
-    settings, market
-        What to serve, and from where.
-    load_engine
-        Imports and gives the engine; blocking, called in a computing thread.
+    settings
+        What to serve.
+    open_market, load_engine
+        Give the market and the engine; blocking, called in a computing thread, since both may compile kernels.
     session_open
         Tells whether the exchange is open, for the life of answers; None where prices do not move.
     clock, wall, rng
@@ -64,21 +66,20 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        market: Market,
+        open_market: Callable[[], Market],
         load_engine: Callable[[], Engine],
         *,
         session_open: Callable[[dt.datetime], bool] | None = None,
         clock: Callable[[], float],
         wall: Callable[[], float],
         rng: random.Random | None = None,
-        leave: Callable[[int], object] = os._exit,
+        leave: Callable[[int], object] = leave,
     ) -> None:
         self.settings = settings
-        self.market = market
         self.clock = clock
         self.wall = wall
         self.metrics = Metrics(self._readings, VERSION)
-        self.pools = Pools(market, settings.compute_threads, settings.fetch_threads)
+        self.pools = Pools(settings.compute_threads, settings.fetch_threads)
         self.cache: Cache[Key] = Cache(clock, budget=settings.cache_mib << 20, soft=self._soft_life, rng=rng)
         self.batcher: Batcher[Key, Snapshot] = Batcher(
             self.cache,
@@ -89,7 +90,6 @@ class Service:
             limits=Limits(
                 compute_slots=self.pools.compute_threads,
                 fetch_slots=settings.fetch_threads,
-                fetch_group=market.group,
                 max_flights=settings.max_flights,
                 max_backlog_s=settings.max_backlog_s,
             ),
@@ -110,6 +110,7 @@ class Service:
         self._lag_s = 0.0
         self._is_open = False
         self._session_open = session_open
+        self._open_market = open_market
         self._load_engine = load_engine
         self._leave = leave
         self._stuck_since: float | None = None
@@ -128,6 +129,19 @@ class Service:
         """
         if not self._ready:
             raise Failure(DRAINING if self.draining else NOT_READY)
+
+    @property
+    def market(self) -> Market:
+        """The market.
+
+        Raises
+        ------
+        Failure
+            `not_ready` while it is being opened.
+        """
+        if self.pools.market is None:
+            raise Failure(NOT_READY)
+        return self.pools.market
 
     @property
     def loaded(self) -> bool:
@@ -177,7 +191,8 @@ class Service:
         if self._ready:
             await self.save_cache()
         self.pools.close()
-        self.market.close()
+        if self.pools.market is not None:
+            self.pools.market.close()
 
     def drain(self) -> None:
         """Welcome no more traffic: readiness says no, answers close their connections, streams come to their end."""
@@ -199,13 +214,14 @@ class Service:
 
     async def _boot(self) -> None:
         try:
-            cost = await self.pools.load(self._load_engine)
+            cost = await self.pools.load(self._load_engine, self._open_market)
+            self.batcher.limits = msgspec.structs.replace(self.batcher.limits, fetch_group=self.market.group)
             if cost is not None:
                 self.batcher.compute_cost.seed(*cost)
             assert self.pools.engine is not None
             self.engine_version = self.pools.engine.version
             self.desk.world = "/".join(
-                (self.market.name, self.settings.as_of, f"{self.settings.rate:g}", self.engine_version)
+                (self.settings.market, self.settings.as_of, f"{self.settings.rate:g}", self.engine_version)
             )
             saved = await asyncio.to_thread(snapshot.read, self._snapshot_path)
             if saved is not None:
@@ -216,7 +232,10 @@ class Service:
             _log.info("ready")
         except Exception as error:
             self.boot_failure = error
-            _log.critical("the engine cannot be used", exc_info=True)
+            if isinstance(error, Failure):  # a setting that will not do: its text says which
+                _log.critical("%s", error.problem.error)
+            else:
+                _log.critical("the engine cannot be used", exc_info=True)
             self._leave(STUCK_EXIT)
 
     async def _every(self, seconds: float, work: Callable[[], None]) -> None:

@@ -79,8 +79,8 @@ async def test_with_and_without_the_hot_path_an_answer_is_the_same(tmp_path, req
 
 @pytest.mark.parametrize(
     ("name", "hot"),
-    [("one", 1), ("list", 1), ("browser", 1), ("proxy", 1), ("get", 1), ("get, any tag", 1), ("close", 0), ("stream", 0),
-     ("list with an unknown ticker", 0), ("get small letters", 0)],
+    [("one", 1), ("list", 1), ("browser", 1), ("proxy", 1), ("get", 1), ("get, any tag", 1), ("close", 0),
+     ("stream", 0), ("list with an unknown ticker", 0), ("get small letters", 0)],
 )  # fmt: skip
 async def test_what_is_plain_and_stored_is_answered_by_the_hot_path(tmp_path, name, hot):
     async with running(tmp_path) as server:

@@ -1,6 +1,7 @@
 """Every number of a few chosen butterflies: cost in each form, loss, break-evens, expectations, probabilities.
 
-The same arithmetic as the search's, in numpy. The doors are in `kernels.butterfly`.
+The same arithmetic as the search's, in numpy and in the same order: quotes are in cents, so forms do tie, and a
+rounding of another order would choose another form. The doors are in `kernels.butterfly`.
 """
 
 from typing import NamedTuple
@@ -67,20 +68,21 @@ def describe(book: Book, tables: Tables, index: I64) -> Butterflies:
     k1, k2, k3 = _at(book.strike, index)
     low_wing, high_wing, d = k2 - k1, k3 - k2, book.discount[:, None]
     buy_call, sell_call, buy_put, sell_put = (_at(column, index) for column in book[1:5])
-    call = buy_call[0] - 2.0 * sell_call[1] + buy_call[2] + d * (high_wing - low_wing)
-    put = buy_put[0] - 2.0 * sell_put[1] + buy_put[2]
-    iron = buy_put[0] - sell_put[1] - sell_call[1] + buy_call[2] + d * high_wing
-    form_cost = np.stack([call, put, iron], axis=2) + book.fees[:, None, None]
+    call = buy_call[0] + (buy_call[2] - 2.0 * sell_call[1]) + d * (high_wing - low_wing)
+    put = buy_put[0] + (buy_put[2] - 2.0 * sell_put[1])
+    iron = buy_put[0] + (buy_call[2] - sell_put[1] - sell_call[1] + d * high_wing)
+    form_cost = np.stack([call, put, iron], axis=2)
     form = np.argmin(form_cost, axis=2)
-    cost = form_cost.min(axis=2)
+    cost = form_cost.min(axis=2) + book.fees[:, None]
+    form_cost += book.fees[:, None, None]
     real = (index[..., 0] >= 0) & np.isfinite(cost) & (high_wing > 0.0) & (low_wing > 0.0)
     cost = np.where(real, cost, np.nan)
     constant = np.stack([d * (high_wing - low_wing), np.zeros_like(put), d * high_wing], axis=2)
     half_call, half_put = _at(book.half_call, index), _at(book.half_put, index)
     spreads = [
-        half_call[0] + 2.0 * half_call[1] + half_call[2],
-        half_put[0] + 2.0 * half_put[1] + half_put[2],
-        half_put[0] + half_put[1] + half_call[1] + half_call[2],
+        half_call[0] + (half_call[2] + 2.0 * half_call[1]),
+        half_put[0] + (half_put[2] + 2.0 * half_put[1]),
+        half_put[0] + (half_call[2] + half_put[1] + half_call[1]),
     ]
     tail, x = high_wing - low_wing, cost / d
     max_loss, max_profit = cost - d * np.minimum(tail, 0.0), d * high_wing - cost
@@ -120,9 +122,9 @@ def _expectations(book: Book, tables: Tables, index: I64, cost: F64) -> tuple[F6
     k1, k2, k3 = _at(book.strike, index)
     d = book.discount[:, None]
     lower, middle, upper = _at(tables.put_value, index)
-    mean = lower - 2.0 * middle + upper
+    mean = lower + (upper - 2.0 * middle)
     shift = _at(tables.put_shift, index)
-    variance = ((d * (shift[0] - 2.0 * shift[1] + shift[2])) ** 2).sum(axis=0)
+    variance = ((d * (shift[2] - 2.0 * shift[1] + shift[0])) ** 2).sum(axis=0)
     sd = np.full(mean.shape, np.nan)
     if tables.put_square is not None:
         first, _, last = _at(tables.put_square, index)

@@ -1,0 +1,68 @@
+"""The whole analysis of a batch, against the same steps done with arch, statsmodels, numpy and scipy, ticker by ticker."""
+
+import datetime as dt
+import warnings
+
+import msgspec
+import numpy as np
+
+from benchmarks.runner import Case, Contender
+from bq.analysis import engine
+from bq.market.sample import SampleMarket
+from bq.market.source import Snapshot
+
+MOMENT = dt.datetime(2026, 6, 30, 21, 0, tzinfo=dt.UTC)
+ORDERS = ((1, 1, 1), (2, 1, 2), (1, 1, 2), (2, 1, 1), (3, 1, 2))
+
+
+def one_after_another(snapshot: Snapshot) -> tuple[float, ...]:
+    """Do the steps of one ticker with the usual libraries: five ARIMA orders, GARCH, periodogram, three prices."""
+    from arch import arch_model
+    from scipy.stats import norm
+    from statsmodels.tsa.arima.model import ARIMA
+
+    logs = np.log(snapshot.bars.model_close)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits = [ARIMA(logs[-120:], order=order).fit() for order in ORDERS]
+        best = min(fits, key=lambda fit: fit.aicc)
+        forecast = best.get_forecast(30)
+        returns = 100.0 * np.diff(logs[-505:])
+        garch = arch_model(returns, rescale=False).fit(disp="off", show_warning=False)
+        variance = garch.forecast(horizon=30).variance.to_numpy()[-1]
+    power = np.abs(np.fft.rfft(returns - returns.mean())) ** 2
+    sd = float(np.sqrt(variance[:21].sum())) / 100.0
+    spot = snapshot.spot
+    prices = [
+        spot * norm.cdf(np.log(spot / k) / sd + sd / 2) - k * norm.cdf(np.log(spot / k) / sd - sd / 2)
+        for k in (0.95 * spot, spot, 1.05 * spot)
+    ]
+    return float(forecast.predicted_mean[-1]), sd, float(power.max()), *prices
+
+
+def cases() -> list[Case]:
+    """Measure 64 tickers at once; the reference runs two, since it takes a second for each."""
+    names = [f"SIM{i:03d}" for i in range(1, 65)]
+    market = SampleMarket(lambda: MOMENT, as_of=MOMENT)
+    with_chain = [s for s in market.fetch(names) if isinstance(s, Snapshot)]
+    without = [msgspec.structs.replace(s, chain=None) for s in with_chain]
+
+    def reference() -> object:
+        return [one_after_another(s) for s in with_chain[:2]]
+
+    return [
+        Case(
+            "whole analysis without chain, 64 tickers",
+            Contender(lambda: engine.analyze(without), len(without)),
+            {"statsmodels + arch + numpy, one after another": Contender(reference, 2)},
+            must_reach="<= 4 ms a ticker and core",
+            rounds=5,
+        ),
+        Case(
+            "whole analysis with chain (5 expiries, American), 64 tickers",
+            Contender(lambda: engine.analyze(with_chain), len(with_chain)),
+            {"statsmodels + arch + numpy, no chain, one after another": Contender(reference, 2)},
+            must_reach="<= 10 ms a ticker and core",
+            rounds=5,
+        ),
+    ]

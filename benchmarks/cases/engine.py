@@ -1,4 +1,4 @@
-"""The whole analysis of a batch, against the same steps done with arch, statsmodels, numpy and scipy, ticker by ticker."""
+"""The whole analysis of a batch, against the same steps done with the usual libraries, ticker after ticker."""
 
 import datetime as dt
 import warnings

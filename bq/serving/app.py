@@ -1,8 +1,9 @@
 """The application: which routes there are, and how it is opened and closed.
 
 Adding routes: a feature module exposes `routes(service: Service) -> list[web.RouteDef]` (see `routing.route`) and is
-listed in `FEATURES`. It finds everything it needs in the service: settings, market, `pools.in_compute` for kernels
-outside of the batcher, `desk` for stored answers, `jobs` for long work. State of its own it keeps in its own object.
+listed in `FEATURES`; what it takes and answers it lists as `openapi.Operation`s, which join `OPERATIONS`. It finds
+everything it needs in the service: settings, market, `pools.in_compute` for kernels outside of the batcher, `desk` for
+stored answers, `jobs` for long work. State of its own it keeps in its own object.
 """
 
 import datetime as dt
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving import handlers, task_handlers
+from bq.serving import handlers, openapi, operations, task_handlers
 from bq.serving.compute import Engine, load_engine
 from bq.serving.logs import leave
 from bq.serving.routing import fallback
@@ -24,7 +25,14 @@ from bq.serving.service import Service
 Routes: TypeAlias = Callable[[Service], list[web.RouteDef]]
 
 SERVICE: Final = web.AppKey("service", Service)
-FEATURES: Final[Sequence[Routes]] = (handlers.routes, task_handlers.routes)
+OPERATIONS: Final[Sequence[openapi.Operation]] = (*operations.OPERATIONS,)
+
+
+def _description(service: Service) -> list[web.RouteDef]:
+    return openapi.routes(service, OPERATIONS)
+
+
+FEATURES: Final[Sequence[Routes]] = (handlers.routes, task_handlers.routes, _description)
 
 
 def session_clock(settings: Settings) -> Callable[[dt.datetime], bool] | None:

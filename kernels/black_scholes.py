@@ -59,36 +59,38 @@ def black(forward: float, strike: float, sd: float, is_call: bool) -> tuple[floa
 
 
 @scalar
-def _row(S: float, K: float, T: float, r: float, q: float, v: float) -> tuple[Any, ...]:  # noqa: N803
+def _row(spot: float, strike: float, tau: float, rate: float, dividend: float, sigma: float) -> tuple[Any, ...]:
     """Judge a row and put it into the terms of its out-of-the-money option.
 
-    Returns whether the inputs are sound, whether the option still moves, 1/S, sqrt(tau), sd, 1/sd, the discounted
-    forward and strike, whether the call is out of the money, d1 and d2 of the out-of-the-money side.
+    Returns whether the inputs are sound, whether the option still moves, 1/spot, sqrt(tau), sd, 1/sd, the discounted
+    forward and strike, whether the call is the one out of the money, and that option's d1 and d2.
     """
-    left = max(T, 0.0)
-    rT = r * left
-    qT = q * left
-    ratio = S / K
-    free = ratio > 1e300  # K = 0, or so small beside S that the option is a forward
-    total = S + K + abs(T) + abs(r) + abs(q) + abs(v)  # one test for NaN and infinity
-    ok = (total < math.inf) & (S >= _TINY) & (K >= 0.0) & (ratio > 1e-300)
-    ok &= max(abs(rT), abs(qT)) <= _MAX_EXPONENT
-    inverse_S = 1.0 / S
+    left = max(tau, 0.0)
+    growth = rate * left
+    yielded = dividend * left
+    ratio = spot / strike
+    free = ratio > 1e300  # strike 0, or so small beside the spot that the option is a forward
+    total = spot + strike + abs(tau) + abs(rate) + abs(dividend) + abs(sigma)  # one test for NaN and infinity
+    ok = (total < math.inf) & (spot >= _TINY) & (strike >= 0.0) & (ratio > 1e-300)
+    ok &= max(abs(growth), abs(yielded)) <= _MAX_EXPONENT
+    inverse_spot = 1.0 / spot
     root = math.sqrt(left)
-    sd = v * root
+    sd = sigma * root
     moves = sd >= _LEAST_SD
     sd = sd if moves else 1.0
     inverse_sd = 1.0 / sd
-    # The last term is what S / K lost to rounding: without it the price at sd = 1e-3 has 1e-13 of itself as error.
-    x = log(1.0 if free else ratio) + (rT - qT + (0.0 if free else fma(-ratio, K, S) * inverse_S))
+    # What the ratio lost to rounding: without it the price at sd = 1e-3 has an error of 1e-13 of itself.
+    lost = fma(-ratio, strike, spot) * inverse_spot
+    x = log(1.0 if free else ratio) + (growth - yielded + (0.0 if free else lost))
     call_side = (x <= 0.0) & (not free)
     d1 = 0.5 * sd - abs(x) * inverse_sd
     d1 = -1e20 if free else max(d1, -1e20)
-    return ok, moves, inverse_S, root, sd, inverse_sd, S * exp(-qT), K * exp(-rT), call_side, d1, d1 - sd
+    forward = spot * exp(-yielded)
+    return ok, moves, inverse_spot, root, sd, inverse_sd, forward, strike * exp(-growth), call_side, d1, d1 - sd
 
 
-@kernel("void(float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],boolean[::1],float64[::1])")
-def _price(spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, is_call: Bool, price: F64) -> None:
+@kernel("void(boolean[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1])")
+def _price(is_call: Bool, price: F64, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64) -> None:
     w = np.zeros(8 * LANES)
     for start in range(0, spot.size, LANES):
         count = min(LANES, spot.size - start)
@@ -116,6 +118,7 @@ def _price(spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F6
 
 @helper
 def _greeks_of_block(w: F64) -> None:
+    """Compute all results of a block in its scratch."""
     for lane in range(LANES):
         i = np.uint64(lane)
         S = w[_SPOT + i]
@@ -169,18 +172,19 @@ def _greeks_of_block(w: F64) -> None:
 
 
 @kernel(
-    "void(float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],boolean[::1],"
+    "void(boolean[::1],int8[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],"
     "float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],"
-    "float64[::1],int8[::1])"
+    "float64[::1])"
 )
 def _greeks(
+    is_call: Bool,
+    status: I8,
     spot: F64,
     strike: F64,
     tau: F64,
     rate: F64,
     dividend: F64,
     sigma: F64,
-    is_call: Bool,
     price: F64,
     delta: F64,
     gamma: F64,
@@ -190,7 +194,6 @@ def _greeks(
     vanna: F64,
     volga: F64,
     charm: F64,
-    status: I8,
 ) -> None:
     w = np.zeros(17 * LANES)
     for start in range(0, spot.size, LANES):
@@ -280,7 +283,7 @@ def price(
     """
     call, inputs = option_rows(is_call, spot, strike, tau, rate, dividend, sigma)
     out = np.empty(call.size)
-    _price(*inputs, call, out)
+    _price(call, out, *inputs)
     return out
 
 
@@ -327,6 +330,7 @@ def greeks(
     """
     call, inputs = option_rows(is_call, spot, strike, tau, rate, dividend, sigma)
     # One allocation for all: large ones come as huge pages, whose first touch costs less (100,000 rows: 84 -> 15 ns).
-    out = Greeks(*np.empty((9, call.size)), np.empty(call.size, np.int8))
-    _greeks(*inputs, call, *out)
-    return out
+    out = np.empty((9, call.size))
+    status = np.empty(call.size, np.int8)
+    _greeks(call, status, *inputs, *out)
+    return Greeks._make([*out, status])

@@ -83,7 +83,7 @@ def price(
     _known(scheme)
     call, columns = option_rows(is_call, spot, strike, tau, rate, dividend, sigma)
     result = American._make([*(np.empty(call.size) for _ in range(4)), np.empty(call.size, np.int8)])
-    arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
+    arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result, np.empty(call.size), np.empty(call.size))
     price_rows(*arguments)
     return result
 

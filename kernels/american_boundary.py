@@ -32,6 +32,8 @@ LANES: Final = 64
 
 WORK: Final = 14
 """Rows of lanes that `solve` needs to work in."""
+OUT: Final = 6
+"""Rows of lanes that `solve` fills."""
 HALLEY: Final = 4
 """Steps of the start, at every node."""
 
@@ -339,8 +341,9 @@ def solve(
 ) -> None:  # fmt: skip
     """Price one block of puts per unit of strike.
 
-    `early` is 1.0 where early exercise can pay and 0.0 where the option is European. `out` (4, LANES) becomes value,
-    delta, gamma (per unit of S/K), and 1.0 where exercise is due at once. `g` and `squared` are (n + 1, LANES), `work`
+    `early` is 1.0 where early exercise can pay and 0.0 where the option is European. `out` (OUT, LANES) becomes value,
+    delta, gamma (per unit of S/K), 1.0 where exercise is due at once, and the premium with its slope: these two as the
+    integrals give them, smooth across the boundary. `g` and `squared` are (n + 1, LANES), `work`
     (WORK, LANES).
     """
     lx, y, pv, pd, pg, rb, qb = work[5], work[6], work[7], work[8], work[9], work[10], work[11]
@@ -362,6 +365,8 @@ def solve(
     last = g[node.size - 1]
     for j in range(LANES):
         now = (early[j] > 0.0) & (x[j] <= lx[j] - last[j])
+        out[4, j] = early[j] * pv[j]
+        out[5, j] = early[j] * pd[j]
         v = value[j] + early[j] * max(pv[j], 0.0)
         v = max(v, early[j] * (1.0 - y[j]))
         value[j] = 1.0 - y[j] if now else v

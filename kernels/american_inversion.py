@@ -11,7 +11,7 @@ import numpy as np
 
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
-from kernels.american_boundary import LANES, WORK, solve
+from kernels.american_boundary import LANES, OUT, WORK, solve
 from kernels.american_rows import BAD, EXPIRED, SHORTEST, STILL, classify, enter, still
 from kernels.black_scholes import black
 
@@ -85,7 +85,7 @@ def invert_rows(
     open_rows = np.empty(n, np.int64)
     kind = np.empty(n, np.int64)
     lanes = np.empty((5, LANES))
-    out = np.empty((4, LANES))
+    out = np.empty((OUT, LANES))
     g = np.empty((node.size, LANES))
     squared = np.empty((node.size, LANES))
     work = np.empty((WORK, LANES))

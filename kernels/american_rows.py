@@ -11,10 +11,11 @@ import numpy as np
 
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
-from kernels.american_boundary import LANES, WORK, solve
+from kernels.american_boundary import LANES, OUT, WORK, solve
 
 SHORTEST: Final = 1e-8  # years: anything nearer is at its expiry
-_STILLEST = 1e-9  # sigma sqrt(tau): below, the limit without volatility differs by less than the price's accuracy
+_STILLEST = 1e-5  # sigma sqrt(tau): below, the limit without volatility is off by 4e-4 per $100 at most
+_STILL_ENOUGH = 0.05  # sigma sqrt(tau): below, that limit is looked at as a lower bound (Jensen's inequality)
 _WILDEST = 1e3  # sigma sqrt(tau): above, every distribution function is 0 or 1 already
 _FARTHEST = 690.0  # |ln S/K|: beyond, as for a strike of zero, one of the two legs is worth nothing
 _MAX_EXPONENT = 700.0
@@ -75,8 +76,8 @@ def enter(
     lanes[0, j] = (q if is_call else r) * tau if solved else 0.05
     lanes[1, j] = (r if is_call else q) * tau if solved else 0.0
     lanes[2, j] = min(v * math.sqrt(tau), _WILDEST) if solved else 0.2
-    x = math.log(spot / strike) if solved else 0.0
-    lanes[3, j] = -x if is_call else x
+    ratio = strike / spot if is_call else spot / strike  # not 1/ratio: the put with these legs has the same bits
+    lanes[3, j] = math.log(ratio) if solved else 0.0
     lanes[4, j] = 1.0 if kind == EARLY else 0.0
 
 
@@ -103,6 +104,14 @@ def leave(
         if out[3, j] > 0.0:
             theta = 0.0
             status = 10
+        elif lanes[2, j] < _STILL_ENOUGH and kind == EARLY:
+            # with drifts of hundreds of standard deviations the quadrature misses the best time to exercise
+            floor, when = still(S, K, tau, rp, qp)
+            if floor > price + 1e-6 * K:
+                price = floor
+                delta = sign * math.exp(-q * when)
+                gamma = 0.0
+                theta = 0.0
     elif kind == EXPIRED:
         price = max(K - S, 0.0)
         delta = sign * (0.5 if S == K else (1.0 if K > S else 0.0))
@@ -133,19 +142,22 @@ def leave(
 @kernel(
     "void(float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],boolean[::1],"
     "float64[::1],int64,float64[:,::1],float64[::1],float64[:,:,::1],float64[::1],float64[::1],float64[:,::1],"
-    "float64[::1],float64[::1],float64[::1],float64[::1],int8[::1])"
+    "float64[::1],float64[::1],float64[::1],float64[::1],int8[::1],float64[::1],float64[::1])"
 )
 def price_rows(
     spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, is_call: Bool,
     node: F64, sweeps: int, root: F64, weight: F64, interpolate: F64,
     premium_root: F64, premium_weight: F64, premium_interpolate: F64,
-    price: F64, delta: F64, gamma: F64, theta: F64, status: I8,
+    price: F64, delta: F64, gamma: F64, theta: F64, status: I8, premium: F64, premium_delta: F64,
 ) -> None:  # fmt: skip
-    """Price a batch, block by block; the last block is filled up with copies of the last row."""
+    """Price a batch, block by block; the last block is filled up with copies of the last row.
+
+    `premium` and `premium_delta` are the early-exercise part before it is cut off at the boundary: for differences.
+    """
     n = spot.size
     kind = np.empty(LANES, np.int64)
     lanes = np.empty((5, LANES))
-    out = np.empty((4, LANES))
+    out = np.empty((OUT, LANES))
     g = np.empty((node.size, LANES))
     squared = np.empty((node.size, LANES))
     work = np.empty((WORK, LANES))
@@ -166,3 +178,8 @@ def price_rows(
             price[i], delta[i], gamma[i], theta[i], status[i] = leave(
                 j, kind[j], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
             )
+            early = kind[j] == EARLY
+            K = spot[i] if is_call[i] else strike[i]
+            slope = out[4, j] - math.exp(lanes[3, j]) * out[5, j] if is_call[i] else out[5, j]
+            premium[i] = K * out[4, j] if early else 0.0
+            premium_delta[i] = slope if early else 0.0

@@ -3,6 +3,7 @@
 Without usable quotes the position is priced from the forecast volatility on an assumed strike grid, and says so.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -105,36 +106,52 @@ def assumed_step(spot: float) -> float:
     return 10.0 ** np.floor(np.log10(spot) - 2.0)
 
 
-def from_forecast(
-    *,
-    spot: float,
-    median: float,
-    sd: float,
-    sigma: float,
-    expiry: np.datetime64,
-    dte: int,
-    tau: float,
-    sessions: int,
-    rate: float,
-    dividend: float,
-    fee: float,
-) -> Design:
+class Outlook(NamedTuple):
+    """What a design without quotes is made from."""
+
+    spot: float
+    median: float  # of the forecast price at expiry
+    sd: float  # of the same, dollars
+    sigma: float
+    expiry: np.datetime64
+    dte: int
+    tau: float
+    sessions: int
+    rate: float
+    dividend: float
+
+
+def assumed_strikes(outlook: Outlook) -> tuple[float, float, float]:
+    """Round the median, and one standard deviation either side, to the assumed grid."""
+    step = assumed_step(outlook.spot)
+    center = max(round(outlook.median / step), 2) * step
+    width = max(round(outlook.sd / step), 1) * step
+    return max(center - width, step), center, center + width
+
+
+def fair_ladders(outlooks: Sequence[Outlook]) -> list[F64]:
+    """Price three calls and three puts of every outlook as American options, in one kernel call: (6,) each."""
+    if not outlooks:
+        return []
+    strike = np.array([assumed_strikes(o) * 2 for o in outlooks]).ravel()
+    is_call = np.tile(np.arange(6) < 3, len(outlooks))
+    spot, tau, rate, dividend, sigma = (
+        np.repeat([getattr(o, name) for o in outlooks], 6) for name in ("spot", "tau", "rate", "dividend", "sigma")
+    )
+    return list(american.price(spot, strike, tau, rate, dividend, sigma, is_call).price.reshape(-1, 6))
+
+
+def from_forecast(outlook: Outlook, fair: F64, fee: float) -> Design:
     """Design without usable quotes: fair American prices at the forecast volatility, no spread, an assumed grid."""
-    step = assumed_step(spot)
-    center = max(round(median / step), 2) * step
-    width = max(round(sd / step), 1) * step
-    strikes = [max(center - width, step), center, center + width]
-    ladder = np.array(strikes * 2)
-    is_call = np.arange(6) < 3
-    fair = american.price(spot, ladder, tau, rate, dividend, sigma, is_call).price
+    strikes, rate, tau, dividend = assumed_strikes(outlook), outlook.rate, outlook.tau, outlook.dividend
     choices = []
     for form in FORMS:
         prices = [float(fair[leg.strike if leg.is_call else leg.strike + 3]) for leg in LEGS[form]]
         position = open_position(form, strikes, [Quote(p, p) for p in prices], fee)
         choices.append((equivalent_cost(position, float(np.exp(-rate * tau))), position))
     choices.sort(key=lambda pair: (round(pair[0], 9), FORMS.index(pair[1].form)))
-    forward = spot * float(np.exp((rate - dividend) * tau))
-    return Design(choices[0][1], expiry, dte, tau, sessions, rate, dividend, forward, None, 0.0)
+    forward = outlook.spot * float(np.exp((rate - dividend) * tau))
+    return Design(choices[0][1], outlook.expiry, outlook.dte, tau, outlook.sessions, rate, dividend, forward, None, 0.0)
 
 
 def strikes_of(design: Design) -> F64:

@@ -6,13 +6,13 @@ left for each ticker is choosing and writing down.
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, volatility
 from bq.analysis.chain import Slice
-from bq.analysis.design import Design
+from bq.analysis.design import Design, Outlook
 from bq.analysis.panel import LEAST_RETURNS
 from bq.analysis.report import Findings
 from bq.errors import Problem, bad_data, not_enough_data
@@ -82,16 +82,41 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
     targets = [_target(s, usable[i], qualities[i]) for i, s in enumerate(snapshots)]
     sessions = {t.sessions for t in targets} | {part.sessions for part in slices if part.svi is not None}
     simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
-    findings: list[Findings | Problem] = []
+    batch = Batch(table, vol, price, spectrum, simulated, commission / SHARES)
+    drafts: list[Draft | Problem] = []
     for i, snapshot in enumerate(snapshots):
         problem = _kernel_problem(snapshot, int(vol.fit.status[i]), int(price.fit.status[i]))
-        if problem is not None:
-            findings.append(problem)
-            continue
-        findings.append(
-            _find(i, snapshot, qualities[i], table, vol, price, spectrum, usable[i], targets[i], simulated, commission)
-        )
+        drafts.append(problem or _draft(i, snapshot, batch, targets[i]))
+    unquoted = [d for d in drafts if isinstance(d, Draft) and d.design is None]
+    ladders = dict(zip((d.row for d in unquoted), design.fair_ladders([d.outlook for d in unquoted]), strict=True))
+    findings = [
+        d if isinstance(d, Problem) else _find(d, batch, qualities[d.row], usable[d.row], ladders.get(d.row))
+        for d in drafts
+    ]
     return report.write(findings, ENGINE_VERSION)
+
+
+class Batch(NamedTuple):
+    """What the kernels found for all rows."""
+
+    panel: panel.Panel
+    volatility: volatility.Volatility
+    price: forecast.PriceForecast
+    cycles: cycles.CycleStudy
+    simulated: dict[int, np.ndarray]
+    fee: float  # of one contract, a share
+
+
+class Draft(NamedTuple):
+    """One ticker before the prices of assumed strikes are known."""
+
+    row: int
+    snapshot: Snapshot
+    target: report.Target
+    measures: risk.Measures
+    outlook: Outlook
+    total_variance: float
+    design: Design | None
 
 
 def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Problem | None:
@@ -119,77 +144,62 @@ def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> rep
     )
 
 
-def _find(
-    i: int,
-    snapshot: Snapshot,
-    q: ChainQuality,
-    table: panel.Panel,
-    vol: volatility.Volatility,
-    price: forecast.PriceForecast,
-    spectrum: cycles.CycleStudy,
-    slices: list[Slice],
-    target: report.Target,
-    simulated: dict[int, np.ndarray],
-    commission: float,
-) -> Findings:
-    fee = commission / SHARES
+def _draft(i: int, snapshot: Snapshot, batch: Batch, target: report.Target) -> Draft:
+    """Find a ticker's distributions, and its position where there are quotes to trade at."""
     rate = snapshot.rates.rate(target.tau)
     spot = snapshot.spot if target.slice is None else target.slice.spot
-    total = volatility.total_variance(vol.ahead[i], target.sessions)
-    sigma = float(np.sqrt(total / target.tau))
+    total = volatility.total_variance(batch.volatility.ahead[i], target.sessions)
     forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
-    m = _measures(i, snapshot, table, vol, target, forward, simulated)
-    median, sd = float(np.median(m.forecast.prices)), forward * float(np.sqrt(np.expm1(total)))
-    chosen: Design | None = None
-    if target.slice is not None:
-        chosen = design.near_median(target.slice, median, sd, fee)
-    if chosen is None:
-        if target.slice is not None:
-            m = m._replace(market=None)
-        chosen = design.from_forecast(
-            spot=spot,
-            median=median,
-            sd=sd,
-            sigma=sigma,
-            expiry=target.expiry,
-            dte=target.dte,
-            tau=target.tau,
-            sessions=target.sessions,
-            rate=rate,
-            dividend=rate - float(np.log(forward / spot)) / target.tau,
-            fee=fee,
-        )
-    cash = sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= chosen.expiry)
-    assessed = risk.assess(chosen, m, spot, float(np.sqrt(total)), cash)
-    return Findings(
-        row=i,
-        snapshot=snapshot,
-        quality=q,
-        panel=table,
-        volatility=vol,
-        price=price,
-        cycles=spectrum,
-        slices=slices,
-        target=target,
+    m = _measures(i, snapshot, batch, target, forward)
+    outlook = Outlook(
         spot=spot,
-        sigma=sigma,
-        total_variance=total,
-        measures=m,
+        median=float(np.median(m.forecast.prices)),
+        sd=forward * float(np.sqrt(np.expm1(total))),
+        sigma=float(np.sqrt(total / target.tau)),
+        expiry=target.expiry,
+        dte=target.dte,
+        tau=target.tau,
+        sessions=target.sessions,
+        rate=rate,
+        dividend=rate - float(np.log(forward / spot)) / target.tau,
+    )
+    chosen = None
+    if target.slice is not None:
+        chosen = design.near_median(target.slice, outlook.median, outlook.sd, batch.fee)
+        if chosen is None:
+            m = m._replace(market=None)
+    return Draft(i, snapshot, target, m, outlook, total, chosen)
+
+
+def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: np.ndarray | None) -> Findings:
+    """Complete a draft: price it where it had no quotes, and assess it."""
+    chosen = d.design
+    if chosen is None:
+        assert ladder is not None
+        chosen = design.from_forecast(d.outlook, ladder, batch.fee)
+    cash = sum(x.cash for x in d.snapshot.dividends if np.datetime64(x.ex_date, "D") <= chosen.expiry)
+    assessed = risk.assess(chosen, d.measures, d.outlook.spot, float(np.sqrt(d.total_variance)), cash)
+    return Findings(
+        row=d.row,
+        snapshot=d.snapshot,
+        quality=q,
+        panel=batch.panel,
+        volatility=batch.volatility,
+        price=batch.price,
+        cycles=batch.cycles,
+        slices=slices,
+        target=d.target,
+        spot=d.outlook.spot,
+        sigma=d.outlook.sigma,
+        total_variance=d.total_variance,
+        measures=d.measures,
         design=chosen,
         risk=assessed,
     )
 
 
-def _measures(
-    i: int,
-    snapshot: Snapshot,
-    table: panel.Panel,
-    vol: volatility.Volatility,
-    target: report.Target,
-    forward: float,
-    simulated: dict[int, np.ndarray],
-) -> risk.Measures:
-    sample = measures.Sample.of(simulated[target.sessions][i], forward)
+def _measures(i: int, snapshot: Snapshot, batch: Batch, target: report.Target, forward: float) -> risk.Measures:
+    sample = measures.Sample.of(batch.simulated[target.sessions][i], forward)
     logs = np.log(snapshot.bars.model_close)
     empirical = path = None
     if logs.size >= panel.LEAST_RETURNS + target.sessions:
@@ -197,7 +207,9 @@ def _measures(
         empirical = measures.Sample.of(path, forward)
     s = target.slice
     market = measures.Market(s.svi, s.forward) if s is not None and s.svi is not None else None
-    return risk.Measures(market, sample, empirical, path, float(vol.relative_error[i]), forecast.seed_of(snapshot))
+    return risk.Measures(
+        market, sample, empirical, path, float(batch.volatility.relative_error[i]), forecast.seed_of(snapshot)
+    )
 
 
 def warm_up() -> tuple[float, float]:

@@ -23,6 +23,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     as_of: str = ""  # ISO time that stands for "now" in files: and sample: empty means the data's own
     rate: float = 0.04  # continuous, used where the market has no curve
     state_dir: str = ".state"  # bars kept on disk, tasks, snapshot of the cache
+    yahoo_rate: float = 1.0  # requests a second to Yahoo, sustained
+    yahoo_burst: float = 10.0  # requests to Yahoo that may go at once after a pause
+    yahoo_url: str = ""  # sends Yahoo's requests elsewhere: to a stub, for trials
 
     compute_threads: int = 0  # slices analysed at a time; 0 for one a core
     fetch_threads: int = 4  # calls of the market at a time

@@ -60,8 +60,18 @@ def _digit(prices: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     return 1e-9
 
 
-def project(past: Sequence[Dividend], today: dt.date) -> tuple[Dividend, ...]:
-    """Carry a regular pattern forward from `today`, 400 days; empty where there is no pattern or it has stopped."""
+def project(past: Sequence[Dividend], today: dt.date, yearly: float | None = None) -> tuple[Dividend, ...]:
+    """Carry a regular pattern forward from `today`, 400 days; empty where there is no pattern or it has stopped.
+
+    Parameters
+    ----------
+    past : sequence of Dividend
+        Paid, oldest first.
+    today : date
+    yearly : float, optional
+        What the source says is the rate of cash a year now; believed where it is between half and twice what was paid
+        last.
+    """
     per_year, gap = _pattern(past)
     if per_year == 0:
         return ()
@@ -70,6 +80,9 @@ def project(past: Sequence[Dividend], today: dt.date) -> tuple[Dividend, ...]:
     # Amounts that go up and down by more than a tenth follow the seasons (funds); otherwise the last is the rate now.
     rising = all(after > 0.99 * before for before, after in pairwise(cash))
     level = rising or max(cash) < 1.1 * min(cash)
+    latest = past[-1].cash
+    if yearly is not None and 0.5 * latest < yearly / per_year < 2.0 * latest:
+        latest, level = yearly / per_year, True
     ahead = []
     for number in range(2 * per_year):
         if len(past) >= per_year > 1:
@@ -77,7 +90,7 @@ def project(past: Sequence[Dividend], today: dt.date) -> tuple[Dividend, ...]:
         else:
             day = past[-1].ex_date + dt.timedelta(days=round(gap) * (number + 1))
         expected.append(day)
-        cash.append(past[-1].cash if level else cash[number])
+        cash.append(latest if level else cash[number])
         if number == 0 and (today - day).days > LATE_DAYS:
             return ()
         day = max(day, today + dt.timedelta(days=1)) if number == 0 else day

@@ -97,7 +97,7 @@ def truth_of(seed: int, ticker: str) -> Truth:
     """Draw the parameters of a symbol; a symbol that the simulation does not have raises KeyError."""
     if not knows(ticker):
         raise KeyError(ticker)
-    u = generator(seed, ticker, "truth").random(16)
+    u = generator(seed, ticker, "truth").random(16).tolist()
     number = int(ticker[3:]) if ticker in _SIMULATED_SET else -1
     name, volatility, payout, sector = POPULAR.get(
         ticker,

@@ -17,7 +17,7 @@ from kernels import _arrays, status
 from kernels._arrays import F64, I8, I64, Bool
 from kernels.arma_filter import STATE, filter_series, project
 from kernels.arma_roots import admissible
-from kernels.arma_search import AT_LIMIT, maximise
+from kernels.arma_search import AT_LIMIT, Maximum, maximise, parents
 
 Order: TypeAlias = tuple[int, int, int]
 
@@ -100,6 +100,14 @@ def _row_status(levels: F64, lengths: I64) -> I8:
     return result
 
 
+def _maximum(scaled: F64, p: int, q: int, known: dict[tuple[int, int], Maximum]) -> Maximum:
+    """Maximise one order after its parents, so that the answer does not depend on which orders were asked for."""
+    if (p, q) not in known:
+        seeds = [_maximum(scaled, *parent, known).x for parent in parents(p, q)]
+        known[p, q] = maximise(scaled, p, q, seeds)
+    return known[p, q]
+
+
 def _search(levels: F64, lengths: I64, good: Bool, orders: list[Order]) -> _Candidates:
     """Maximise the likelihood of every order, rows of one length together."""
     n, k = len(levels), len(orders)
@@ -114,12 +122,13 @@ def _search(levels: F64, lengths: I64, good: Bool, orders: list[Order]) -> _Cand
         size = largest * np.sqrt(((changes / largest[:, None]) ** 2).mean(axis=1))
         scaled = np.ascontiguousarray(changes / size[:, None])
         count = length - 1
+        known: dict[tuple[int, int], Maximum] = {}
         for i, (p, _, q) in enumerate(orders):
-            ar, ma, ssq, objective, state = maximise(scaled, p, q)
-            found.ar[rows, i], found.ma[rows, i] = ar, ma
-            found.sigma2[rows, i] = ssq / count * size * size
-            found.loglik[rows, i] = -0.5 * count * (_LOG_2PI + 1.0 - np.log(count)) - objective - count * np.log(size)
-            found.state[rows, i] = state
+            best = _maximum(scaled, p, q, known)
+            found.ar[rows, i], found.ma[rows, i], found.state[rows, i] = best.ar, best.ma, best.state
+            found.sigma2[rows, i] = best.ssq / count * size * size
+            constant = -0.5 * count * (_LOG_2PI + 1.0 - np.log(count))
+            found.loglik[rows, i] = constant - best.objective - count * np.log(size)
     return found
 
 

@@ -11,6 +11,7 @@ from kernels.spectral import Cycles, Phase, Spectrum, Trend
 
 TREND_SESSIONS = 60
 SHOWN = 5
+STANDARDIZE = "ewma"  # variance shocks must not pass for lines: more power on real returns, the same size
 
 
 class CycleStudy(NamedTuple):
@@ -27,13 +28,13 @@ class CycleStudy(NamedTuple):
 
 def study(panel: Panel) -> CycleStudy:
     """Look for cycles and a trend in every row."""
-    cycles = spectral.cycles(panel.returns, panel.returns_length, k=SHOWN)
-    spectrum = spectral.spectrum(panel.returns, panel.returns_length)
+    cycles = spectral.cycles(panel.returns, panel.returns_length, k=SHOWN, standardize=STANDARDIZE, peaks_only=True)
+    spectrum = spectral.spectrum(panel.returns, panel.returns_length, standardize=STANDARDIZE)
     trend = spectral.trend(panel.returns, panel.returns_length, window=TREND_SESSIONS)
     lengths = panel.returns_length + 1
     strongest = first_significant(cycles)
     phase = spectral.phase(panel.long_log_close, strongest, lengths)
-    confirmation = spectral.confirm(panel.returns, cycles.period, panel.returns_length)
+    confirmation = spectral.confirm(panel.returns, cycles.period, panel.returns_length, standardize=STANDARDIZE)
     bands = spectral.band_signals(panel.long_log_close, strongest, lengths)
     return CycleStudy(cycles, spectrum, trend, phase, confirmation.stable, bands.low, bands.mid)
 

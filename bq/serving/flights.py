@@ -256,5 +256,11 @@ class CostLine:
         return self.fixed + self.each * size if size else 0.0
 
     def size_within(self, seconds: float) -> int:
-        """How many rows fit into a batch of so many seconds; at least one."""
-        return max(int((seconds - self.fixed) / self.each), 1)
+        """Cut a batch: as many rows as fit into so many seconds, but enough to be worth the batch's fixed cost.
+
+        Where the fixed cost is more than a fifth, the batch may take up to four times as long: batches of one row would
+        bound the latency of each and let the queue grow.
+        """
+        fitting = (seconds - self.fixed) / self.each
+        worthwhile = min(4.0 * self.fixed / self.each, (4.0 * seconds - self.fixed) / self.each)
+        return max(int(fitting), int(worthwhile), 1)

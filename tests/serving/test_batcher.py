@@ -10,7 +10,7 @@ import pytest
 from bq.errors import Problem
 from bq.serving.batcher import Batcher, Limits, Worked
 from bq.serving.cache import Cache, Entry, Lives
-from bq.serving.flights import Rank, Waiter
+from bq.serving.flights import CostLine, Rank, Waiter
 from tests.serving.loop import run
 
 LIMITS = Limits(fetch_slots=1, fetch_group=1000, slice_s=100.0, max_backlog_s=1e9)
@@ -153,6 +153,14 @@ async def test_the_cost_line_finds_the_true_cost(room):
         line.observe(n, 0.002 + 0.003 * n)
 
     assert line.each == pytest.approx(0.003, rel=0.15)  # the seed is ten times too high and never quite forgotten
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "size"),
+    [(0.0, 0.001, 25), (0.001, 0.001, 24), (0.006, 0.010, 2), (0.020, 0.001, 80), (0.200, 0.001, 1), (0.0, 0.1, 1)],
+)
+def test_a_slice_fits_its_time_or_is_worth_its_fixed_cost(fixed, each, size):
+    assert CostLine(fixed, each).size_within(0.025) == size
 
 
 @room_test

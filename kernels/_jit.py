@@ -47,7 +47,7 @@ def host() -> str:
 
 
 @cache
-def _imported(module: str) -> frozenset[str]:
+def imported(module: str) -> frozenset[str]:
     """Find the kernel modules that a kernel module imports directly."""
     tree = ast.parse((_HERE / f"{module}.py").read_text(encoding="utf-8"))
     names: set[str] = set()
@@ -68,7 +68,7 @@ def fingerprint(module: str) -> str:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo.extend(_imported(name))
+            todo.extend(imported(name))
     digest = hashlib.sha256(f"numba {numba.__version__}".encode())
     for name in sorted(seen):
         digest.update(name.encode() + b"\0" + (_HERE / f"{name}.py").read_bytes())

@@ -15,6 +15,7 @@ from bq.analysis.chain import Slice
 from bq.analysis.design import Design, Outlook
 from bq.analysis.panel import LEAST_RETURNS
 from bq.analysis.report import Findings
+from bq.config import VERSION
 from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
 from bq.market.quality import ChainQuality
@@ -22,7 +23,7 @@ from bq.market.source import Snapshot
 from bq.schema import Analysis
 from kernels import status
 
-ENGINE_VERSION: Final = "5.0.0"
+ENGINE_VERSION: Final = VERSION
 COMMISSION: Final = 0.65  # $ a contract of 100 shares, the usual retail price
 SHARES = 100.0
 

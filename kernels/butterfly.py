@@ -5,7 +5,7 @@ butterfly is its strikes, and the form is whichever costs least at executable pr
 buy at the ask, sell at the bid, a fee for each of the four options. Amounts are per share, as quotes are.
 
 `kernels.butterfly_scan` holds the compiled loop over all combinations, `kernels.butterfly_describe` the numbers of the
-few that were kept.
+few that were kept, `kernels.payoff` the whole distribution of one, `kernels.terminal` the tables that measures are.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,21 @@ from kernels import status
 from kernels._arrays import F64, I8, I64
 from kernels.butterfly_describe import Butterflies, describe, worst_measure
 from kernels.butterfly_inputs import FORMS, Book, Limits, Measures, Quotes, Tables, read_measures, read_quotes
+from kernels.payoff import PayoffStatistics, payoff_statistics, touch_probability
 
-__all__ = ["FORMS", "Butterflies", "Candidates", "Limits", "Measures", "Quotes", "evaluate", "search"]
+__all__ = [
+    "FORMS",
+    "Butterflies",
+    "Candidates",
+    "Limits",
+    "Measures",
+    "PayoffStatistics",
+    "Quotes",
+    "evaluate",
+    "payoff_statistics",
+    "search",
+    "touch_probability",
+]
 
 
 class Candidates(NamedTuple):

@@ -105,6 +105,32 @@ _C20 = 3.197926671666804e-08
 _C21 = -1.9551358868985616e-09
 _C22 = -2.623107347133476e-09
 
+# (1 + 1.125x) * erfcx(x) in (x - 3.75)/(x + 3.75), x >= 0, error 8e-17. The weight 1.125 makes the curve flat at 0;
+# with 2 the error of the argument cost 8 ulps there.
+_D0 = 0.7597963579041074
+_D1 = -0.19850743173361807
+_D2 = 0.10089532548660309
+_D3 = -0.025282038891114092
+_D4 = -0.016312824191002925
+_D5 = 0.027945162726369672
+_D6 = -0.02245237621208227
+_D7 = 0.012357259260630762
+_D8 = -0.004693655008135777
+_D9 = 0.0009763680528136643
+_D10 = 9.851188556988726e-05
+_D11 = -0.00014225684351739187
+_D12 = 3.06191791440862e-05
+_D13 = 9.88821912484479e-06
+_D14 = -6.106725645554499e-06
+_D15 = -2.631428313634206e-07
+_D16 = 9.001277141780574e-07
+_D17 = -5.941761335560493e-08
+_D18 = -1.2658019061981166e-07
+_D19 = 1.3865322614143836e-08
+_D20 = 1.620942364323197e-08
+_D21 = -1.349954421976934e-09
+_D22 = -1.3298921928508158e-09
+
 
 @scalar
 def exp(x: float) -> float:
@@ -159,11 +185,21 @@ def erfcx_poly(t: float) -> float:
 
 @scalar
 def erfcx(x: float) -> float:
-    """Scaled complementary error function e**(x*x) erfc(x), x >= 0: at most 6 ulp."""
-    a = 1.0 + 2.0 * x
+    """Scaled complementary error function e**(x*x) erfc(x), x >= 0: at most 6 ulp (5 measured)."""
+    a = fma(1.125, x, 1.0)
     b = x + 3.75
     r = 1.0 / (a * b)
-    return erfcx_poly((x - 3.75) * (a * r)) * (b * r)
+    t = (x - 3.75) * (a * r)
+    t2 = t * t
+    t4 = t2 * t2
+    t8 = t4 * t4
+    b0 = fma(fma(_D3, t, _D2), t2, fma(_D1, t, _D0))
+    b1 = fma(fma(_D7, t, _D6), t2, fma(_D5, t, _D4))
+    b2 = fma(fma(_D11, t, _D10), t2, fma(_D9, t, _D8))
+    b3 = fma(fma(_D15, t, _D14), t2, fma(_D13, t, _D12))
+    b4 = fma(fma(_D19, t, _D18), t2, fma(_D17, t, _D16))
+    b5 = fma(_D22, t2, fma(_D21, t, _D20))
+    return fma(fma(fma(b5, t4, b4), t8, fma(b3, t4, b2)), t8, fma(b1, t4, b0)) * (b * r)
 
 
 @scalar

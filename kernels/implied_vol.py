@@ -76,7 +76,8 @@ def _prepare(w: F64) -> None:
         ok &= max(abs(growth), abs(yielded)) <= _MAX_EXPONENT
         forward = spot * exp(-yielded)
         owed = strike * exp(-growth)
-        ok &= max(forward, owed) < math.inf
+        low = min(forward, owed)
+        ok &= (max(forward, owed) < math.inf) & ((low >= _TINY) | free)
 
         intrinsic = max(forward - owed if is_call else owed - forward, 0.0)
         extra = price - intrinsic
@@ -84,7 +85,8 @@ def _prepare(w: F64) -> None:
         # Discounting rounds the intrinsic value; within that nothing can be said. Undiscounted it is exact.
         blur = (forward if yielded != 0.0 else 0.0) + (owed if growth != 0.0 else 0.0)
         blur = 4.5e-16 * blur if intrinsic > 0.0 else 0.0
-        code = 3.0 if (extra <= blur) | (left == 0.0) | free else 0.0
+        c = extra / low
+        code = 3.0 if (extra <= blur) | (c < _TINY) | (left == 0.0) | free else 0.0
         code = 2.0 if (missing <= 0.0) & (extra > blur) else code
         code = 1.0 if extra < -blur else code
         code = code if ok else 5.0
@@ -93,9 +95,8 @@ def _prepare(w: F64) -> None:
         lost = fma(-ratio, strike, spot) / spot
         x = -abs(log(ratio) + (growth - yielded + lost))
         x = x if solvable else -0.1
-        per_unit = 1.0 / min(forward, owed)
-        c = extra * per_unit if solvable else 0.1
-        rest = missing * per_unit if solvable else 0.9
+        c = c if solvable else 0.1
+        rest = missing / low if solvable else 0.9
         log_c = log(c)
         middle = math.sqrt(-2.0 * x)  # where c has its inflection, d1 = 0
         c_middle = 0.5 - 0.5 * erfcx(middle * _SQRT_HALF)

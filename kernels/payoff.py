@@ -274,8 +274,8 @@ def payoff_statistics(
     Examples
     --------
     >>> fly = payoff_statistics(95.0, 100.0, 105.0, 1.60, log_mean=np.log(100.0) - 0.00245, log_sd=0.07)
-    >>> fly.ev.round(12), fly.pop.round(12)
-    (array([-0.232783016107]), array([0.372839915913]))
+    >>> float(fly.ev[0].round(12)), float(fly.pop[0].round(12))
+    (-0.232783016107, 0.372839915913)
     """
     if not 0.0 < tail < 1.0:
         raise ValueError(f"tail must lie in (0, 1), got {tail}")

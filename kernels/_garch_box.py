@@ -13,7 +13,7 @@ import numpy as np
 from kernels._arrays import F64, I64
 from kernels._jit import helper
 
-MAX_RHO: Final = 1.0 - 1e-9
+MAX_RHO: Final = 1.0
 LOW: Final = np.array([-1e3, 1e-8, 0.0, 0.0, -1.0, 1.0 / 500.0])
 HIGH: Final = np.array([1e3, 10.0, 1.0, MAX_RHO, 1.0, 1.0 / 2.05])
 
@@ -32,7 +32,9 @@ def natural(x: F64, j: int, theta: F64) -> None:
 @helper
 def jacobian(s: float, rho: float, k: float, jac: F64) -> None:
     """Write d(mu, omega, alpha, gamma, beta, eta)/d(mu, omega, s, rho, k, eta)."""
-    jac[:, :] = 0.0
+    for a in range(6):
+        for b in range(6):
+            jac[a, b] = 0.0
     jac[0, 0] = 1.0
     jac[1, 1] = 1.0
     jac[5, 5] = 1.0
@@ -70,10 +72,9 @@ def sandwich(jac: F64, out: F64, first: int, j: int, sign: float, curv: F64, wor
 
 
 @helper
-def box_curvature(
-    out: F64, j: int, s: float, rho: float, k: float, g: F64, jac: F64, curv: F64, work: F64, half: F64
-) -> None:
+def box_curvature(out: F64, j: int, x: F64, g: F64, jac: F64, curv: F64, work: F64, half: F64) -> None:
     """Write the gradient g and minus the Hessian curv in box coordinates from lane j of a pass's result."""
+    s, rho, k = x[2], x[3], x[4]
     jacobian(s, rho, k, jac)
     sandwich(jac, out, 7, j, -1.0, curv, work, half)
     alpha, gamma, beta = out[3, j], out[4, j], out[5, j]

@@ -210,6 +210,9 @@ def search(
     index = np.zeros(6, np.int64)
     low = np.zeros(6)
     high = np.zeros(6)
+    x = np.zeros(6)
+    g = np.zeros(6)
+    d = np.zeros(6)
     following = 0
     working = 0
     for j in range(LANES):
@@ -254,9 +257,14 @@ def search(
             if fresh[j] or out[0, j] >= enough:
                 fresh[j] = False
                 value[j] = out[0, j]
-                base[j] = trial[j]
-                box_curvature(out, j, base[j, 2], base[j, 3], base[j, 4], slope[j], jac, curv, work, half)
-                ascent, newton[j] = choose_step(curv, slope[j], base[j], active, low, high, free, step[j], work, index)
+                for i in range(6):
+                    x[i] = trial[j, i]
+                    base[j, i] = x[i]
+                box_curvature(out, j, x, g, jac, curv, work, half)
+                ascent, newton[j] = choose_step(curv, g, x, active, low, high, free, d, work, index)
+                for i in range(6):
+                    slope[j, i] = g[i]
+                    step[j, i] = d[i]
                 # on its last steps to an optimum that is no better than the one that an earlier start has found
                 known = newton[j] and ascent < _HOMING and value[j] + 0.5 * ascent < best_out[row, 0] + _KNOWN
                 converged = ascent < (_TOLERANCE if steps[j] < _MAX_ITERATIONS else _LAST_TOLERANCE)

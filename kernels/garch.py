@@ -95,9 +95,9 @@ def fit(
     -------
     GarchFit
         `mu` (per cent), `omega` (per cent squared), `alpha`, `gamma` (0 where the model has none), `beta`, `nu` (NaN
-        where the model has none), `loglik`, `sigma2_next` (variance of the step after the last), each (n,); `std_err` (n, 6),
-        robust (sandwich, [2]_), in the order mu, omega, alpha, gamma, beta, nu, NaN where a parameter is absent or
-        fixed by a bound; `iterations` (n,) of all starts together; `status` (n,) int8:
+        where the model has none), `loglik`, `sigma2_next` (variance of the step after the last), each (n,); `std_err`
+        (n, 6), robust (sandwich, [2]_), in the order mu, omega, alpha, gamma, beta, nu, NaN where a parameter is absent
+        or fixed by a bound; `iterations` (n,) of all starts together; `status` (n,) int8:
 
         0 fitted; 7 fitted at a bound: no ARCH effect (`alpha` and `gamma` 0: the variance runs on its own, and where
         beta matters little it is not identified), persistence of 0.9999 or more (no long-run variance), `beta` 0,
@@ -160,7 +160,7 @@ def _search(
     starts = np.zeros((n, STARTS, 6))
     first = np.ones(n, np.int64)
     grid_starts(values, size, order, prep, sample, gjr, t, starts)
-    if nested is not None:  # the richer model starts where the simpler one ended, so it cannot end below
+    if nested is not None:  # the richer model starts where the simpler one ended, and from the grid
         starts[:, 0] = nested
         starts[:, 0, 5] = np.clip(nested[:, 5], 0.02, None) if t else 0.0
         first[:] = 0

@@ -1,7 +1,25 @@
 """The checks at the door: defects of bars and quotes, found, counted and named. Nothing is repaired here.
 
 `inspect(snapshot)` is what the analysis asks: which quotes may be used, a grade from A to D, and counted reasons.
-Grade D means that no number may be implied from the chain and no trade proposed.
+Grade D means that no number may be implied from the chain and no trade proposed. `bar_reasons(bars, as_of)` and
+`inspect_chain(chain, spot)` are its two halves, pure functions of what they are given.
+
+Bars (of the last three years, which is more than any model here looks at):
+
+- `bars_split_like_jump` a day's move within 3 % of a usual split ratio; `bars_constant_stretch` five closes or more
+  the same; `bars_zero_volume`; `bars_missing_sessions` against the exchange's calendar; `bars_off_calendar` days on
+  which it did not open; `bars_inconsistent` open or close outside low and high; `bars_short` fewer than 250;
+  `bars_live_last` the last session had not closed; `bars_not_positive`, `bars_unsorted`, `bars_duplicate`.
+
+Quotes. These make a quote unusable: `quotes_zero_bid`, `quotes_zero_ask`, `quotes_crossed`, `quotes_below_intrinsic`
+(the ask, by more than half a per cent of the share), `quotes_above_maximum` (the bid), `quotes_wide` (more than half of
+the middle and more than 0.10), `quotes_not_convex` (a butterfly around it costs less than nothing at bid and ask),
+`quotes_not_monotone` (a vertical spread does). These are only said: `quotes_locked`, `quotes_no_recent_trade` (for a
+week: an idle contract may be well quoted), `vendor_volatility_placeholder`, `quotes_outside_session`.
+
+The grade looks at quotes within 10 % of the share and 7 to 60 days from expiry (nearer expiries where there is nothing
+else). A: 85 % usable, median spread up to 10 % of the middle, quoted while the exchange was open or within a quarter of
+an hour. B: 60 % and 25 %. D: fewer than six usable, or under 30 %. C: the rest.
 """
 
 import datetime as dt
@@ -9,14 +27,18 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from bq.market import calendar
 from bq.market.source import F64, Bars, Bool, Chain, Snapshot
 from bq.schema import Reason
 
+Rows: TypeAlias = npt.NDArray[np.int64]
 Grade: TypeAlias = Literal["A", "B", "C", "D", "none"]
 
 SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0)
+LOOK_BACK: Final = 756  # bars
+SHORT: Final = 250
 CONSTANT_RUN = 5  # sessions with one and the same close
 STALE_TRADE_DAYS = 7.0
 NEAR_MONEY = 0.10  # |ln(strike / spot)| of the quotes that the grade looks at
@@ -36,7 +58,7 @@ class ChainQuality(NamedTuple):
 
 def inspect(snapshot: Snapshot) -> ChainQuality:
     """Grade a snapshot: usable quotes, grade, counted reasons for both bars and quotes."""
-    bars = bar_reasons(snapshot.bars)
+    bars = bar_reasons(snapshot.bars, snapshot.as_of)
     if snapshot.chain is None:
         return ChainQuality(np.zeros(0, dtype=np.bool_), "none", tuple(bars))
     quotes = inspect_chain(snapshot.chain, snapshot.spot)
@@ -47,30 +69,49 @@ def _counted(counts: Iterable[tuple[str, int]]) -> list[Reason]:
     return [Reason(code, int(count)) for code, count in counts if count]
 
 
-def bar_reasons(bars: Bars) -> list[Reason]:
-    """Name the defects of a history: jumps, flat or untraded stretches, gaps, inconsistent bars."""
-    close = bars.close
-    ratio = close[1:] / close[:-1]
+def bar_reasons(bars: Bars, as_of: dt.datetime) -> list[Reason]:
+    """Name the defects of a history: jumps, flat or untraded stretches, gaps, days that contradict themselves."""
+    if bars.date.size == 0:
+        return [Reason("bars_short", 0)]
+    recent = slice(-LOOK_BACK, None)
+    date, volume = bars.date[recent], bars.volume[recent]
+    open_, high, low, close = bars.open[recent], bars.high[recent], bars.low[recent], bars.close[recent]
+    positive = (open_ > 0.0) & (high > 0.0) & (low > 0.0) & (close > 0.0)
+    step = np.diff(date).astype(np.int64)
+    inconsistent = (high < np.maximum(open_, close) * (1.0 - 1e-6)) | (low > np.minimum(open_, close) * (1.0 + 1e-6))
+    sessions = calendar.sessions_between(date.min(), date.max())
+    return _counted(
+        (
+            ("bars_split_like_jump", _split_like(bars.model_close[recent])),
+            ("bars_constant_stretch", _constant(close)),
+            ("bars_zero_volume", (volume == 0.0).sum()),
+            ("bars_missing_sessions", (~np.isin(sessions, date)).sum()),
+            ("bars_off_calendar", (~np.isin(date, sessions)).sum()),
+            ("bars_inconsistent", (inconsistent & positive).sum()),
+            ("bars_not_positive", (~positive).sum()),
+            ("bars_unsorted", (step < 0).sum()),
+            ("bars_duplicate", date.size - np.unique(date).size),
+            ("bars_live_last", int(calendar.close_seconds(date[-1:])[0] > as_of.timestamp())),
+            ("bars_short", bars.date.size if bars.date.size < SHORT else 0),
+        )
+    )
+
+
+def _split_like(close: F64) -> int:
+    """Count the days whose move is that of a usual split, up or down."""
+    known = (close[1:] > 0.0) & (close[:-1] > 0.0)
+    ratio = np.divide(close[1:], close[:-1], out=np.ones(known.size), where=known)
     jumps = np.zeros(ratio.size, dtype=np.bool_)
     for split in SPLIT_RATIOS:
         jumps |= (np.abs(ratio / split - 1.0) < 0.03) | (np.abs(ratio * split - 1.0) < 0.03)
-    jumps &= np.abs(np.log(np.where(ratio > 0.0, ratio, 1.0))) > 0.35
-    same = np.concatenate(([False], ratio == 1.0, [False]))
+    return int((jumps & (np.abs(np.log(ratio)) > 0.35)).sum())
+
+
+def _constant(close: F64) -> int:
+    """Count the stretches of five or more equal closes."""
+    same = np.concatenate(([False], close[1:] == close[:-1], [False]))
     edges = np.flatnonzero(np.diff(same.astype(np.int8)))
-    runs = edges[1::2] - edges[::2]
-    expected = calendar.count_sessions(bars.date[0], bars.date[-1]) + 1 if bars.date.size else 0
-    inconsistent = (bars.high < np.maximum(bars.open, close) * (1.0 - 1e-6)) | (
-        bars.low > np.minimum(bars.open, close) * (1.0 + 1e-6)
-    )
-    return _counted(
-        (
-            ("bars_split_like_jump", int(jumps.sum())),
-            ("bars_constant_stretch", int((runs >= CONSTANT_RUN - 1).sum())),
-            ("bars_zero_volume", int((bars.volume == 0.0).sum())),
-            ("bars_missing_sessions", max(int(expected) - bars.date.size, 0)),
-            ("bars_inconsistent", int(inconsistent.sum())),
-        )
-    )
+    return int((edges[1::2] - edges[::2] >= CONSTANT_RUN - 1).sum())
 
 
 def spot_of(chain: Chain, spot: float) -> float:
@@ -111,8 +152,8 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
         placeholder |= np.abs(chain.vendor_iv - value) < 2e-5
     age = (np.datetime64(chain.quote_time.replace(tzinfo=None), "s") - chain.last_trade) / np.timedelta64(1, "D")
     stale = age > STALE_TRADE_DAYS
-    concave = _concave(chain)
-    usable = ~(no_bid | no_ask | crossed | below | above | wide | concave)
+    concave, falling = _arbitrage(chain)
+    usable = ~(no_bid | no_ask | crossed | below | above | wide | concave | falling)
     reasons = _counted(
         (
             ("quotes_zero_bid", no_bid.sum()),
@@ -123,6 +164,7 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
             ("quotes_above_maximum", above.sum()),
             ("quotes_wide", (wide & ~no_bid).sum()),
             ("quotes_not_convex", concave.sum()),
+            ("quotes_not_monotone", falling.sum()),
             ("quotes_no_recent_trade", stale.sum()),
             ("vendor_volatility_placeholder", placeholder.sum()),
         )
@@ -138,24 +180,37 @@ def _in_session(moment: dt.datetime) -> bool:
     return calendar.is_open(moment) or calendar.is_open(moment - dt.timedelta(minutes=15))
 
 
-def _concave(chain: Chain) -> Bool:
-    """Mark centre quotes whose bid is above what its neighbours cost: a free butterfly is a stale or wrong quote."""
-    marked = np.zeros(chain.bid.size, dtype=np.bool_)
+def _arbitrage(chain: Chain) -> tuple[Bool, Bool]:
+    """Mark quotes that their neighbours contradict at executable prices: stale or wrong ones, not free money.
+
+    Returns
+    -------
+    concave : the middle of a butterfly whose bid is above what its wings cost
+    falling : both sides of a vertical spread that pays at the start, and can only pay at the end
+    """
+    concave, falling = np.zeros(chain.bid.size, dtype=np.bool_), np.zeros(chain.bid.size, dtype=np.bool_)
     order = np.lexsort((chain.strike, chain.is_call, chain.expiry))
     good = order[(chain.bid[order] > 0.0) & (chain.ask[order] >= chain.bid[order])]
-    if good.size < 3:
-        return marked
-    left, middle, right = good[:-2], good[1:-1], good[2:]
-    same = (
-        (chain.expiry[left] == chain.expiry[right])
-        & (chain.is_call[left] == chain.is_call[right])
-        & (chain.strike[right] > chain.strike[left])
-    )
-    width = np.where(same, chain.strike[right] - chain.strike[left], 1.0)
-    share = (chain.strike[right] - chain.strike[middle]) / width
-    wings = share * chain.ask[left] + (1.0 - share) * chain.ask[right]
-    marked[middle[same & (chain.bid[middle] > wings + 1e-9)]] = True
-    return marked
+    if good.size >= 2:
+        lower, upper = good[:-1], good[1:]
+        dear = np.where(chain.is_call[lower], lower, upper)  # the one that must not be worth less
+        cheap = np.where(chain.is_call[lower], upper, lower)
+        pays = _same_side(chain, lower, upper) & (chain.bid[cheap] > chain.ask[dear] + 1e-9)
+        falling[dear[pays]] = falling[cheap[pays]] = True
+    if good.size >= 3:
+        left, middle, right = good[:-2], good[1:-1], good[2:]
+        same = _same_side(chain, left, right)
+        width = np.where(same, chain.strike[right] - chain.strike[left], 1.0)
+        share = (chain.strike[right] - chain.strike[middle]) / width
+        wings = share * chain.ask[left] + (1.0 - share) * chain.ask[right]
+        concave[middle[same & (chain.bid[middle] > wings + 1e-9)]] = True
+    return concave, falling
+
+
+def _same_side(chain: Chain, a: Rows, b: Rows) -> Bool:
+    """Say where two rows are of one expiry and kind, at rising strikes."""
+    one = (chain.expiry[a] == chain.expiry[b]) & (chain.is_call[a] == chain.is_call[b])
+    return one & (chain.strike[b] > chain.strike[a])
 
 
 def _grade(chain: Chain, level: float, usable: Bool, in_session: bool) -> Grade:

@@ -242,13 +242,9 @@ def test_a_price_that_is_not_positive_is_bad_data(tmp_path: Path) -> None:
 # The real folder
 
 
-def real(folder: Path, as_of: str | None = None) -> FilesMarket:
-    return FilesMarket(folder / "market", as_of=None if as_of is None else moment(as_of))
-
-
 @pytest.fixture(scope="module")
 def whole(data_dir: Path) -> FilesMarket:
-    return real(data_dir)
+    return FilesMarket(data_dir / "market")
 
 
 def test_all_36_real_tickers_are_answered(whole: FilesMarket) -> None:
@@ -260,16 +256,16 @@ def test_all_36_real_tickers_are_answered(whole: FilesMarket) -> None:
         assert (calendar.close_seconds(answer.bars.date) <= answer.as_of.timestamp()).all(), answer.ticker
 
 
-def test_the_live_spy_snapshot_does_not_let_its_own_day_in(data_dir: Path) -> None:
-    got = snapshot(real(data_dir, "2026-08-20T15:03:31"), "SPY")
+def test_the_live_spy_snapshot_does_not_let_its_own_day_in(whole: FilesMarket) -> None:
+    got = snapshot(whole.at(moment("2026-08-20T15:03:31")), "SPY")
     assert got.bars.date[-1] == np.datetime64("2026-08-19")
     assert round(got.spot, 2) == 767.62
     assert got.chain is not None
     assert got.chain.quote_time == moment("2026-08-20T15:03:31")
 
 
-def test_the_sunday_chain_of_apple_is_fridays(data_dir: Path) -> None:
-    got = snapshot(real(data_dir, "2025-09-28T12:00"), "AAPL")
+def test_the_sunday_chain_of_apple_is_fridays(whole: FilesMarket) -> None:
+    got = snapshot(whole.at(moment("2025-09-28T12:00")), "AAPL")
     assert got.chain is not None
     assert got.chain.quote_time == moment("2025-09-26T20:00")
     assert got.chain.strike.size == 2122
@@ -283,14 +279,14 @@ def test_microsoft_has_quotes_without_a_price_of_the_share(whole: FilesMarket) -
     assert got.notes == ("quote_time_assumed", "spot_from_close")
 
 
-def test_real_dividends_are_read_off_the_adjusted_close_and_carried_forward(data_dir: Path) -> None:
+def test_real_dividends_are_read_off_the_adjusted_close_and_carried_forward(whole: FilesMarket) -> None:
     # Apple paid 0.25 on 2025-02-10 and 0.26 from 2025-05-12 on; Coca-Cola went ex on 2025-09-15 and 2025-12-01
-    apple = snapshot(real(data_dir, "2025-09-28T12:00"), "AAPL").dividends
+    apple = snapshot(whole.at(moment("2025-09-28T12:00")), "AAPL").dividends
     assert [(str(each.ex_date), each.cash, each.declared) for each in apple[:2]] == [
         ("2025-11-07", 0.26, False),
         ("2026-02-09", 0.26, False),
     ]
-    cola = snapshot(real(data_dir, "2025-09-01T12:00"), "KO").dividends
+    cola = snapshot(whole.at(moment("2025-09-01T12:00")), "KO").dividends
     assert abs(cola[0].ex_date - dt.date(2025, 9, 15)) <= dt.timedelta(days=3)
     assert cola[0].cash == pytest.approx(0.51, abs=0.005)
 

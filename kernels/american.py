@@ -1,6 +1,6 @@
 """American options: price, Greeks and implied volatility of a whole batch.
 
-The work is done in `kernels.american_boundary` (one block of puts) and `kernels.american_rows` (a batch of any rows);
+The work is done in `kernels.american_put` (one block of puts) and `kernels.american_rows` (a batch of any rows);
 this file has the doors.
 
 Accuracy, in dollars per $100 of strike against QuantLib's QdFp engine in its high-precision scheme (sigma 0.3 to 100 %,
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from kernels import american_bumps, dividend_tree
 from kernels._arrays import F64, I8, option_rows
-from kernels.american_boundary import SCHEMES
 from kernels.american_inversion import invert_rows
 from kernels.american_rows import price_rows
+from kernels.american_scheme import SCHEMES
 from kernels.black_scholes import Greeks
 from kernels.implied_vol import ImpliedVol
 

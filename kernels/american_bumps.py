@@ -12,8 +12,8 @@ import numpy as np
 
 from kernels import black_scholes
 from kernels._arrays import F64, I8, Bool
-from kernels.american_boundary import SCHEMES
 from kernels.american_rows import SHORTEST, price_rows
+from kernels.american_scheme import SCHEMES
 from kernels.black_scholes import Greeks
 from kernels.status import AT_BOUND, BAD_INPUT, EXPIRED, IMMEDIATE_EXERCISE
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
-from kernels.american_boundary import LANES, OUT, WORK, solve
+from kernels.american_boundary import LANES
+from kernels.american_put import OUT, WORK, solve
 from kernels.american_rows import BAD, EXPIRED, SHORTEST, STILL, classify, enter, still
 from kernels.black_scholes import black
 

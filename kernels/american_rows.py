@@ -11,7 +11,8 @@ import numpy as np
 
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
-from kernels.american_boundary import LANES, OUT, WORK, solve
+from kernels.american_boundary import LANES
+from kernels.american_put import OUT, WORK, solve
 
 SHORTEST: Final = 1e-8  # years: anything nearer is at its expiry
 _STILLEST = 1e-5  # sigma sqrt(tau): below, the limit without volatility is off by 4e-4 per $100 at most

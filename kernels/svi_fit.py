@@ -74,12 +74,13 @@ def _try_faces(mom: F64, up: float, a_free: bool, out: F64) -> float:
 @helper
 def _inner(mom: F64, s: float, floor: float, out: F64) -> float:
     """Best (a, y1, y2) for one (m, s): a whole convex programme, no iterations. out: a, y1, y2, face, face, a is 0."""
-    cost = _try_faces(mom, _SLOPE * s, True, out)
-    out[5] = 0.0
-    # a may be negative as long as the least total variance, a + sqrt(y1 y2), is not
-    if not out[0] + math.sqrt(out[1] * out[2]) >= floor or not math.isfinite(cost):
-        cost = _try_faces(mom, _SLOPE * s, False, out)
-        out[5] = 1.0
+    cost = math.inf
+    for held in range(2):
+        cost = _try_faces(mom, _SLOPE * s, held == 0, out)
+        out[5] = held
+        # a may be negative as long as the least total variance, a + sqrt(y1 y2), is not
+        if math.isfinite(cost) and out[0] + math.sqrt(out[1] * out[2]) >= floor:
+            break
     return cost
 
 
@@ -293,19 +294,47 @@ def fit_one(k: F64, w: F64, om: F64, n: int, work: F64, out: F64) -> bool:
         costs[j] = _inner(mom, 1.0 / grid[1, j], box[4], sol)
         if costs[j] < costs[first]:
             first = j
-    cost, m, u = _refine(k, w, om, n, grid[0, first], -math.log(grid[1, first]), box, best, trial, mom)
-    second = _second_start(costs, first)
-    if second >= 0:
-        other, m2, u2 = _refine(k, w, om, n, grid[0, second], -math.log(grid[1, second]), box, sol, trial, mom)
+    cost, m, u, start = math.inf, 0.0, 0.0, first
+    for _ in range(2):
+        if start < 0:
+            break
+        other, m2, u2 = _refine(k, w, om, n, grid[0, start], -math.log(grid[1, start]), box, sol, trial, mom)
         if other < cost:
             cost, m, u = other, m2, u2
             copy(sol, best)
+        start = _second_start(costs, first)
     s = math.exp(u)
     y = best[1] + best[2]
     out[0], out[1], out[3], out[4], out[5] = best[0], 0.5 * y / s, m, s, cost
     out[2] = (best[1] - best[2]) / y if y > 0.0 else 0.0
     on_face = best[3] != 0.0 or best[4] != 0.0 or best[5] != 0.0
     return on_face or m <= box[0] or m >= box[1] or u <= box[2] or u >= box[3]
+
+
+@helper
+def _level_skew_equations(
+    k: F64, w: F64, om: F64, n: int, z: float, rho: float, eta: float, raw: F64
+) -> tuple[float, float, float, float, float]:
+    """Gauss-Newton matrix and right side in (ln theta, rho), by central differences; `raw` is the slice itself."""
+    step = 1e-6
+    near = np.empty((4, 5))
+    for side in range(4):
+        sign = step if side % 2 == 0 else -step
+        ssvi_raw(math.exp(z + (sign if side < 2 else 0.0)), rho + (0.0 if side < 2 else sign), eta, near[side])
+    slope = np.empty(4)
+    n00 = n01 = n11 = g0 = g1 = 0.0
+    for i in range(n):
+        for side in range(4):
+            p = near[side]
+            slope[side] = variance_at(p[0], p[1], p[2], p[3], p[4], k[i])
+        dz, dr = (slope[0] - slope[1]) / (2.0 * step), (slope[2] - slope[3]) / (2.0 * step)
+        miss = w[i] - variance_at(raw[0], raw[1], raw[2], raw[3], raw[4], k[i])
+        n00 += om[i] * dz * dz
+        n01 += om[i] * dz * dr
+        n11 += om[i] * dr * dr
+        g0 += om[i] * dz * miss
+        g1 += om[i] * dr * miss
+    return n00, n01, n11, g0, g1
 
 
 @helper
@@ -320,24 +349,7 @@ def level_skew(k: F64, w: F64, om: F64, n: int, eta: float, out: F64) -> bool:
     ssvi_raw(math.exp(z), rho, eta, raw)
     cost = weighted_square(raw, k, w, om, n)
     for _ in range(60):
-        n00 = n01 = n11 = g0 = g1 = 0.0
-        step = 1e-6
-        up, down, left, right = np.empty(5), np.empty(5), np.empty(5), np.empty(5)
-        ssvi_raw(math.exp(z + step), rho, eta, up)
-        ssvi_raw(math.exp(z - step), rho, eta, down)
-        ssvi_raw(math.exp(z), rho + step, eta, right)
-        ssvi_raw(math.exp(z), rho - step, eta, left)
-        for i in range(n):
-            dz = variance_at(up[0], up[1], up[2], up[3], up[4], k[i])
-            dz = (dz - variance_at(down[0], down[1], down[2], down[3], down[4], k[i])) / (2.0 * step)
-            dr = variance_at(right[0], right[1], right[2], right[3], right[4], k[i])
-            dr = (dr - variance_at(left[0], left[1], left[2], left[3], left[4], k[i])) / (2.0 * step)
-            miss = w[i] - variance_at(raw[0], raw[1], raw[2], raw[3], raw[4], k[i])
-            n00 += om[i] * dz * dz
-            n01 += om[i] * dz * dr
-            n11 += om[i] * dr * dr
-            g0 += om[i] * dz * miss
-            g1 += om[i] * dr * miss
+        n00, n01, n11, g0, g1 = _level_skew_equations(k, w, om, n, z, rho, eta, raw)
         det = n00 * n11 - n01 * n01
         step_z, step_r = (n11 * g0 - n01 * g1) / det, (n00 * g1 - n01 * g0) / det
         if (rho >= _RHO_MAX and g1 > 0.0) or (rho <= -_RHO_MAX and g1 < 0.0) or not det > 0.0:

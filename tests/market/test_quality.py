@@ -137,8 +137,8 @@ def chain(days: int = 28, quote_time: dt.datetime = NOW, **changes: Any) -> Chai
     """Calls, then puts, at 21 strikes: convex prices around their values, with some quotes changed."""
     strike = np.concatenate([STRIKES, STRIKES])
     is_call = np.arange(42) < 21
-    mid = np.where(is_call, np.maximum(SPOT - strike, 0.0), np.maximum(strike - SPOT, 0.0))
-    mid = mid + 3.0 * np.exp(-0.5 * ((strike - SPOT) / 8.0) ** 2) + 0.2
+    away = np.where(is_call, SPOT - strike, strike - SPOT)
+    mid = 0.5 * (away + np.sqrt(away**2 + 36.0)) + 0.2  # convex in the strike, above intrinsic
     columns = {
         "bid": mid - 0.05,
         "ask": mid + 0.05,
@@ -201,7 +201,7 @@ def test_a_defect_makes_its_quote_unusable_and_is_counted(
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"bid": {12: 2.85}, "ask": {12: 2.85}}, "quotes_locked"),
+        ({"bid": {12: 1.8}, "ask": {12: 1.8}}, "quotes_locked"),
         ({"last_trade": {12: np.datetime64("2025-09-19T15:00:00")}}, "quotes_no_recent_trade"),
         ({"vendor_iv": {12: 0.00001}}, "vendor_volatility_placeholder"),
         ({"vendor_iv": {12: 0.03125}}, "vendor_volatility_placeholder"),

@@ -189,7 +189,7 @@ def fit(
     Returns
     -------
     ArimaFit
-        `status` is 0; 7 where the model chosen has a partial autocorrelation at the limit of 0.99945 (next to a unit
+        `status` is 0; 7 where the model chosen has a partial autocorrelation at the limit of 0.9999945 (next to a unit
         root) or where no candidate was admissible and the best of them was taken; 5 for a NaN or an infinity in the
         row; 8 for fewer than `MIN_OBSERVATIONS` observations or a series that is constant or a straight line; 6 where
         the search did not converge.

@@ -40,7 +40,11 @@ from kernels.lane_rows import LANES, rows3, set3
 BOUND: Final = 6.4  # u = 300 in Monahan's variables: a partial autocorrelation of 0.9999945
 MAX_ITERATIONS: Final = 80
 _ROUND: Final = 6
+_FEWER: Final = 3  # lanes of a series that each further round retires, down to
+_FEWEST: Final = 4
 _APART: Final = 0.3
+_SAME: Final = 0.02
+_SAME_VALUE: Final = 0.05
 _MAX_STEP: Final = 0.5
 _NOISE: Final = 1e-7
 _LATE_NOISE: Final = 1e-5
@@ -73,8 +77,10 @@ _CDONE_OUT: Final = 14
 SEARCH: Final = {1: (3, 2), 2: (8, 6), 3: (8, 6), 0: (14, 10)}
 """Starts, and how many of them go on after the first round, by p + q (0: any other).
 
-On 600 fits of 120 daily log closes 5 in 1,000 end more than 1e-4 below statsmodels with these (13 with half as many, at
-two thirds of the time; none with 32, at four times the time).
+Of 2,100 fits of 120 daily log closes, 12 end more than 1e-4 below statsmodels with these; statsmodels ends more than
+0.1 below ours in half of them. With 20 starts it is 5 of 2,100, at 1.4 times the time. Fewer finishers (4 and 5) are a
+fifth faster and miss three times as many. Retiring lanes that climb the hill of a better one saves a fifth of the time and
+loses nothing.
 """
 
 
@@ -299,18 +305,27 @@ def _choose(values: F64, partials: F64, points: F64, seeds: F64, starts: int, la
 
 
 @helper
+def _same_hill(lanes: F64, a: int, b: int) -> bool:
+    """Tell whether two lanes are about to arrive at the same maximum."""
+    distance = 0.0
+    for i in range(6):
+        distance = max(distance, abs(np.tanh(lanes[a, _CX + i]) - np.tanh(lanes[b, _CX + i])))
+    return distance < _SAME and abs(lanes[a, _CF] - lanes[b, _CF]) < _SAME_VALUE
+
+
+@helper
 def _keep_best(lanes: F64, count: int, starts: int, finish: int) -> None:
-    """Retire all but the `finish` best lanes of each series."""
+    """Retire all but the `finish` best lanes of each series, and of several on one hill all but the best."""
     for i in range(count):
-        for s in range(starts):
+        for s in range(i * starts, (i + 1) * starts):
             rank = 0
-            for o in range(starts):
-                a = lanes[i * starts + o, _CF]
-                b = lanes[i * starts + s, _CF]
-                if a < b or (a == b and o < s):
-                    rank += 1
-            if rank >= finish and lanes[i * starts + s, _CDONE] == 0.0:
-                lanes[i * starts + s, _CDONE] = 2.0
+            if lanes[s, _CDONE] == 0.0:
+                for o in range(i * starts, (i + 1) * starts):
+                    ahead = lanes[o, _CF] < lanes[s, _CF] or (lanes[o, _CF] == lanes[s, _CF] and o < s)
+                    if ahead and lanes[o, _CDONE] != 2.0:
+                        rank += finish if _same_hill(lanes, o, s) else 1
+                if rank >= finish:
+                    lanes[s, _CDONE] = 2.0
 
 
 @helper
@@ -362,8 +377,8 @@ def search(series: F64, p: int, q: int, points: F64, seeds: F64, starts: int, fi
                 evaluate(w, n, p, q, m)
                 _accept(3 + q, m, c)
             _pack_lanes(lanes, active, first, last, c)
-        if done == 0:
-            _keep_best(lanes, count, starts, finish)
+        _keep_best(lanes, count, starts, finish)
+        finish = max(finish - _FEWER, min(finish, _FEWEST))
         left = _still_active(lanes, active)
         done += _ROUND
     for i in range(count):

@@ -15,6 +15,7 @@ import ast
 import hashlib
 import logging
 import os
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -111,7 +112,11 @@ class _Cache(caching.FunctionCache):
 
     def save_overload(self, sig: object, data: object) -> None:
         try:
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except (EOFError, ValueError, LookupError, pickle.UnpicklingError):  # a damaged index: begin another
+                self.flush()
+                super().save_overload(sig, data)
         except OSError as error:
             _log.warning("compiled cache: cannot write %s (%s)", self.cache_path, error.strerror)
 

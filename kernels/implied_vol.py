@@ -254,7 +254,7 @@ def implied_vol(
         the discounted forward, a put at or above the discounted strike; BAD_INPUT for NaN, infinity and what
         `black_scholes.price` refuses. Ticks and spreads are the caller's business: nothing here knows one.
 
-        The error is that of the inputs: 2e-15 of sigma for out-of-the-money prices of any size; for others add what
+        The error is that of the inputs: 3e-15 of sigma for out-of-the-money prices of any size; for others add what
         the rounding of the price itself, divided by vega, amounts to.
 
     Raises

@@ -101,19 +101,26 @@ def _block(key: np.uint64, first: int, steps: int, mirror: bool, n: int, z: F64,
     for j in range(_LANES):
         state[0, j] = h0
         state[1, j] = 0.0
+    drawn = np.empty((2, _LANES))
+    place = np.empty((2, _LANES), np.int64)
     for t in range(0, steps, 2):
+        # three loops: of one, LLVM would make scalar code for the sake of the two look-ups
         for j in range(_LANES):
             path = first + j
-            flip = mirror and (path & 1) == 1
             # antithetic paths share their draws, and take the residual of the opposite rank
             bits = draw(key, np.uint64(path >> 1 if mirror else path), np.uint64(t))
             i = np.int64(((bits >> np.uint64(32)) * count) >> np.uint64(32))
             k = np.int64(((bits & _LOW32) * count) >> np.uint64(32))
-            i = last - i if flip else i
-            k = last - k if flip else k
-            h, x = _step(z[i], mu, omega, alpha, gamma, beta, state[0, j], state[1, j])
+            flip = mirror and (path & 1) == 1
+            place[0, j] = last - i if flip else i
+            place[1, j] = last - k if flip else k
+        for j in range(_LANES):
+            drawn[0, j] = z[place[0, j]]
+            drawn[1, j] = z[place[1, j]]
+        for j in range(_LANES):
+            h, x = _step(drawn[0, j], mu, omega, alpha, gamma, beta, state[0, j], state[1, j])
             sums[t, j] = x
-            h, x = _step(z[k], mu, omega, alpha, gamma, beta, h, x)
+            h, x = _step(drawn[1, j], mu, omega, alpha, gamma, beta, h, x)
             sums[t + 1, j] = x
             state[0, j] = h
             state[1, j] = x

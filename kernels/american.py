@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from kernels import american_bumps, dividend_tree
 from kernels._arrays import F64, I8, option_rows
-from kernels.american_inversion import invert_rows
+from kernels.american_inversion import NEVER_EARLY, invert_rows
 from kernels.american_rows import price_rows
 from kernels.american_scheme import SCHEMES
 from kernels.black_scholes import Greeks
 from kernels.implied_vol import ImpliedVol
+from kernels.implied_vol import implied_vol as european_implied_vol
 
 
 class American(NamedTuple):
@@ -170,6 +171,7 @@ def implied_vol(
     Notes
     -----
     A bracketed secant from the European implied volatility, which is an upper bound, with European vega as first slope.
+    An option that is never exercised early has its European implied volatility.
 
     Examples
     --------
@@ -181,6 +183,12 @@ def implied_vol(
     result = ImpliedVol(np.empty(call.size), np.empty(call.size, np.int8))
     arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result)
     invert_rows(*arguments)
+    european = np.flatnonzero(result.status == NEVER_EARLY)
+    if european.size:
+        value, *rest = (column[european] for column in columns)
+        exact = european_implied_vol(value, rest[0], rest[1], rest[2], rest[3], rest[4], call[european])
+        result.sigma[european] = exact.sigma
+        result.status[european] = exact.status
     return result
 
 

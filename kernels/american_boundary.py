@@ -33,10 +33,10 @@ LANES: Final = 64
 # all of it (1) two sweeps leave 3 times the error at sigma 3 to 10 %; where it is positive, it ruins the ordinary case.
 _OWN = 0.5
 
-_FIRST_HALLEY = 4  # steps of the start at the first node, from X
-_HALLEY = (
-    3  # and at the others, from an extrapolation: a fourth changes no digit of any error, with two there are outliers
-)
+# Steps of the start: at the first node, from X; at the others, from an extrapolation. A fourth step there changes no
+# digit of any error; with two there are outliers.
+_FIRST_HALLEY = 4
+_HALLEY = 3
 
 _INV_SQRT_2PI = 0.39894228040143267794
 _SQRT_HALF = 0.70710678118654752440

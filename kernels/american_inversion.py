@@ -13,11 +13,14 @@ from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
 from kernels.american_boundary import LANES
 from kernels.american_put import OUT, WORK, solve
-from kernels.american_rows import BAD, EXPIRED, SHORTEST, STILL, classify, enter, still
+from kernels.american_rows import BAD, EUROPEAN, EXPIRED, SHORTEST, classify, enter, still
 from kernels.black_scholes import black
 
 PASSES: Final = 60
 """Prices of one row at most; nearly all need four or five."""
+
+NEVER_EARLY: Final = -1
+"""Status of the rows that a European solver does better."""
 
 _SECANT_PASSES = 12  # from here on every other step halves the bracket
 _STEP = 1e-6  # a secant step this small, relative to sigma, leaves an error of about its square
@@ -84,8 +87,7 @@ def invert_rows(
     last_at = np.empty(n)
     last_miss = np.empty(n)
     open_rows = np.empty(n, np.int64)
-    kind = np.empty(n, np.int64)
-    lanes = np.empty((5, LANES))
+    lanes = np.empty((4, LANES))
     out = np.empty((OUT, LANES))
     g = np.empty((node.size, LANES))
     squared = np.empty((node.size, LANES))
@@ -93,9 +95,12 @@ def invert_rows(
     todo = 0
     for i in range(n):
         sigma[i] = math.nan
-        kind[i] = classify(spot[i], strike[i], tau[i], rate[i], dividend[i], 1.0, is_call[i])
-        if kind[i] == BAD or not abs(price[i]) < math.inf:
+        kind = classify(spot[i], strike[i], tau[i], rate[i], dividend[i], 1.0, is_call[i])
+        if kind == BAD or not abs(price[i]) < math.inf:
             status[i] = 5
+            continue
+        if kind == EUROPEAN:
+            status[i] = NEVER_EARLY
             continue
         least, most = bounds(spot[i], strike[i], tau[i], rate[i], dividend[i], is_call[i])
         slack = _EQUAL * (spot[i] + strike[i])
@@ -103,7 +108,7 @@ def invert_rows(
             status[i] = 1
         elif price[i] > least + slack and price[i] >= most - slack:
             status[i] = 2
-        elif price[i] <= least + slack or kind[i] == EXPIRED or kind[i] == STILL:
+        elif price[i] <= least + slack or kind >= EXPIRED:
             status[i] = 3
         else:
             K = spot[i] if is_call[i] else strike[i]
@@ -126,9 +131,9 @@ def invert_rows(
         for start in range(0, todo, LANES):
             for j in range(LANES):
                 i = open_rows[min(start + j, todo - 1)]
-                enter(j, kind[i], spot[i], strike[i], tau[i], rate[i], dividend[i], at[i], is_call[i], lanes)
+                enter(j, spot[i], strike[i], tau[i], rate[i], dividend[i], at[i], is_call[i], lanes)
             solve(
-                lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], node, sweeps, root, weight, interpolate,
+                lanes[0], lanes[1], lanes[2], lanes[3], node, sweeps, root, weight, interpolate,
                 premium_root, premium_weight, premium_interpolate, g, squared, work, out,
             )  # fmt: skip
             for j in range(min(LANES, todo - start)):

@@ -89,41 +89,48 @@ def european(r: F64, q: F64, s: F64, x: F64, y: F64, value: F64, delta: F64, gam
 
 
 @helper
+def settle(r: F64, q: F64, s: F64, x: F64, work: F64, out: F64) -> None:
+    """Price one block of puts that are never exercised early; as `solve`."""
+    y = work[0]
+    for j in range(LANES):
+        y[j] = exp(x[j])
+        out[3, j] = 0.0
+        out[4, j] = 0.0
+        out[5, j] = 0.0
+    european(r, q, s, x, y, out[0], out[1], out[2])
+
+
+@helper
 def solve(
-    r: F64, q: F64, s: F64, x: F64, early: F64, node: F64, sweeps: int, root: F64, weight: F64, interpolate: F64,
+    r: F64, q: F64, s: F64, x: F64, node: F64, sweeps: int, root: F64, weight: F64, interpolate: F64,
     premium_root: F64, premium_weight: F64, premium_interpolate: F64, g: F64, squared: F64, work: F64, out: F64,
 ) -> None:  # fmt: skip
-    """Price one block of puts per unit of strike.
+    """Price one block of puts per unit of strike, where early exercise can pay (r > 0, or r = 0 > q).
 
-    `early` is 1.0 where early exercise can pay and 0.0 where the option is European. `out` (OUT, LANES) becomes value,
-    delta, gamma (per unit of S/K), 1.0 where exercise is due at once, and the premium with its slope: these two as the
-    integrals give them, smooth across the boundary. `g` and `squared` are (n + 1, LANES), `work`
-    (WORK, LANES).
+    `out` (OUT, LANES) becomes value, delta, gamma (per unit of S/K), 1.0 where exercise is due at once, and the premium
+    with its slope: these two as the integrals give them, smooth across the boundary. `g` and `squared` are
+    (n + 1, LANES), `work` (WORK, LANES).
     """
-    lx, y, pv, pd, pg, rb, qb = work[5], work[6], work[7], work[8], work[9], work[10], work[11]
+    lx, y, pv, pd, pg = work[5], work[6], work[7], work[8], work[9]
     value, delta, gamma, exercised = out[0], out[1], out[2], out[3]
     for j in range(LANES):
-        on = early[j] > 0.0
-        rb[j] = r[j] if on else 0.05  # a European lane follows some boundary, to no effect
-        qb[j] = q[j] if on else 0.0
-        pays = qb[j] > 0.0
-        ratio = rb[j] / (qb[j] if pays else 1.0)
+        pays = q[j] > 0.0
+        ratio = r[j] / (q[j] if pays else 1.0)
         lx[j] = log(ratio) if pays & (ratio < 1.0) else 0.0
         y[j] = exp(x[j])
-    start_boundary(rb, qb, s, lx, node, g, work)
+    start_boundary(r, q, s, lx, node, g, work)
     for _ in range(sweeps):
-        sweep(rb, qb, s, lx, node, root, weight, interpolate, g, squared, work)
+        sweep(r, q, s, lx, node, root, weight, interpolate, g, squared, work)
     square(g, squared)
-    premium(rb, qb, s, lx, x, y, premium_root, premium_weight, premium_interpolate, squared, work, pv, pd, pg)
+    premium(r, q, s, lx, x, y, premium_root, premium_weight, premium_interpolate, squared, work, pv, pd, pg)
     european(r, q, s, x, y, value, delta, gamma)
     last = g[node.size - 1]
     for j in range(LANES):
-        now = (early[j] > 0.0) & (x[j] <= lx[j] - last[j])
-        out[4, j] = early[j] * pv[j]
-        out[5, j] = early[j] * pd[j]
-        v = value[j] + early[j] * max(pv[j], 0.0)
-        v = max(v, early[j] * (1.0 - y[j]))
+        now = x[j] <= lx[j] - last[j]
+        out[4, j] = pv[j]
+        out[5, j] = pd[j]
+        v = max(value[j] + max(pv[j], 0.0), 1.0 - y[j])
         value[j] = 1.0 - y[j] if now else v
-        delta[j] = -1.0 if now else delta[j] + early[j] * pd[j]
-        gamma[j] = 0.0 if now else gamma[j] + early[j] * pg[j]
+        delta[j] = -1.0 if now else delta[j] + pd[j]
+        gamma[j] = 0.0 if now else gamma[j] + pg[j]
         exercised[j] = 1.0 if now else 0.0

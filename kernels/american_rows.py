@@ -12,7 +12,7 @@ import numpy as np
 from kernels._arrays import F64, I8, Bool
 from kernels._jit import helper, kernel
 from kernels.american_boundary import LANES
-from kernels.american_put import OUT, WORK, solve
+from kernels.american_put import OUT, WORK, settle, solve
 
 SHORTEST: Final = 1e-8  # years: anything nearer is at its expiry
 _STILLEST = 1e-5  # sigma sqrt(tau): below, the limit without volatility is off by 4e-4 per $100 at most
@@ -70,16 +70,14 @@ def still(spot: float, strike: float, tau: float, r: float, q: float) -> tuple[f
 
 @helper
 def enter(
-    j: int, kind: int, spot: float, strike: float, tau: float, r: float, q: float, v: float, is_call: bool, lanes: F64
+    j: int, spot: float, strike: float, tau: float, r: float, q: float, v: float, is_call: bool, lanes: F64
 ) -> None:
-    """Bring a row into lane j: r, q, s, x and whether early exercise can pay."""
-    solved = kind <= EUROPEAN
-    lanes[0, j] = (q if is_call else r) * tau if solved else 0.05
-    lanes[1, j] = (r if is_call else q) * tau if solved else 0.0
-    lanes[2, j] = min(v * math.sqrt(tau), _WILDEST) if solved else 0.2
-    ratio = strike / spot if is_call else spot / strike  # not 1/ratio: the put with these legs has the same bits
-    lanes[3, j] = math.log(ratio) if solved else 0.0
-    lanes[4, j] = 1.0 if kind == EARLY else 0.0
+    """Bring a row into lane j: r, q, s, x."""
+    lanes[0, j] = (q if is_call else r) * tau
+    lanes[1, j] = (r if is_call else q) * tau
+    lanes[2, j] = min(v * math.sqrt(tau), _WILDEST)
+    # not -ln(spot / strike) for a call: it shall have the bits of the put with these legs
+    lanes[3, j] = math.log(strike / spot if is_call else spot / strike)
 
 
 @helper
@@ -151,36 +149,54 @@ def price_rows(
     premium_root: F64, premium_weight: F64, premium_interpolate: F64,
     price: F64, delta: F64, gamma: F64, theta: F64, status: I8, premium: F64, premium_delta: F64,
 ) -> None:  # fmt: skip
-    """Price a batch, block by block; the last block is filled up with copies of the last row.
+    """Price a batch, block by block: the rows that early exercise concerns, then the European ones.
 
     `premium` and `premium_delta` are the early-exercise part before it is cut off at the boundary: for differences.
     """
     n = spot.size
-    kind = np.empty(LANES, np.int64)
-    lanes = np.empty((5, LANES))
-    out = np.empty((OUT, LANES))
+    kind = np.empty(n, np.int64)
+    order = np.empty(n, np.int64)
+    lanes = np.empty((4, LANES))
+    out = np.zeros((OUT, LANES))
     g = np.empty((node.size, LANES))
     squared = np.empty((node.size, LANES))
     work = np.empty((WORK, LANES))
-    for start in range(0, n, LANES):
-        needed = False
+    early = 0
+    for i in range(n):
+        kind[i] = classify(spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i])
+        if kind[i] == EARLY:
+            order[early] = i
+            early += 1
+    end = early
+    for i in range(n):
+        if kind[i] == EUROPEAN:
+            order[end] = i
+            end += 1
+        elif kind[i] != EARLY:
+            premium[i] = 0.0
+            premium_delta[i] = 0.0
+            price[i], delta[i], gamma[i], theta[i], status[i] = leave(
+                0, kind[i], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
+            )
+    start = 0
+    while start < end:
+        stop = min(start + LANES, early if start < early else end)
         for j in range(LANES):
-            i = min(start + j, n - 1)
-            kind[j] = classify(spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i])
-            enter(j, kind[j], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes)
-            needed |= kind[j] <= EUROPEAN
-        if needed:
+            i = order[min(start + j, stop - 1)]  # a block is filled up with copies of its last row
+            enter(j, spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes)
+        if start < early:
             solve(
-                lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], node, sweeps, root, weight, interpolate,
+                lanes[0], lanes[1], lanes[2], lanes[3], node, sweeps, root, weight, interpolate,
                 premium_root, premium_weight, premium_interpolate, g, squared, work, out,
             )  # fmt: skip
-        for j in range(min(LANES, n - start)):
-            i = start + j
+        else:
+            settle(lanes[0], lanes[1], lanes[2], lanes[3], work, out)
+        for j in range(stop - start):
+            i = order[start + j]
             price[i], delta[i], gamma[i], theta[i], status[i] = leave(
-                j, kind[j], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
+                j, kind[i], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
             )
-            early = kind[j] == EARLY
             K = spot[i] if is_call[i] else strike[i]
-            slope = out[4, j] - math.exp(lanes[3, j]) * out[5, j] if is_call[i] else out[5, j]
-            premium[i] = K * out[4, j] if early else 0.0
-            premium_delta[i] = slope if early else 0.0
+            premium[i] = K * out[4, j]
+            premium_delta[i] = out[4, j] - math.exp(lanes[3, j]) * out[5, j] if is_call[i] else out[5, j]
+        start = stop

@@ -214,6 +214,14 @@ def fit(
        models, Biometrika 66, for the likelihood; J. F. Monahan (1984), A note on enforcing stationarity in
        autoregressive-moving average models, Biometrika 71, for the parameters; C. M. Hurvich and C.-L. Tsai (1989),
        Regression and time series model selection in small samples, Biometrika 76, for AICc.
+
+    Examples
+    --------
+    >>> steps = 0.01 * np.random.default_rng(0).standard_normal(500)
+    >>> levels = 4.6 + np.cumsum(np.convolve(steps, [1.0, 0.8]))
+    >>> model = fit(levels, orders=((0, 1, 0), (0, 1, 1)))
+    >>> model.order
+    array([[0, 1, 1]])
     """
     levels, size = _arrays.series(series, lengths)
     candidates = _checked(orders, criterion)

@@ -43,7 +43,7 @@ class BarsStore:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            _log.warning("event=bars_unreadable path=%s error=%r", path, error)
+            _log.warning("bars kept on disk cannot be read: %s: %r", path, error)
             return None
         paid = (Dividend(calendar.as_date(day), float(each), True) for day, each in zip(days, cash, strict=True))
         return Stored(name, Bars(**columns), tuple(paid), asked_at)
@@ -70,7 +70,7 @@ class BarsStore:
                 )
             beside.replace(path)
         except OSError as error:
-            _log.warning("event=bars_unsaved path=%s error=%r", path, error)
+            _log.warning("bars cannot be kept on disk: %s: %r", path, error)
             beside.unlink(missing_ok=True)
 
     def _path(self, symbol: str) -> Path:

@@ -147,7 +147,7 @@ class Breaker:
             self._open_s = self._until = self._probe_until = 0.0
             self._refusals = 0
             self._recent.clear()
-            _log.warning("event=breaker state=closed")
+            _log.warning("the source answers again: breaker closed")
             self._save()
         else:
             self._open(min(2.0 * self._open_s, self.LONGEST_OPEN_S), retry_after)
@@ -157,7 +157,7 @@ class Breaker:
         jitter = 1.0 + self.JITTER * (2.0 * self._rng.random() - 1.0)
         self._until = self._clock() + max(seconds * jitter, min(retry_after, self.LONGEST_OPEN_S))
         self._probe_until = 0.0
-        _log.warning("event=breaker state=open seconds=%.0f", self._until - self._clock())
+        _log.warning("the source refuses: breaker open for %.0f s", self._until - self._clock())
         self._save()
 
     def _load(self) -> None:
@@ -169,7 +169,7 @@ class Breaker:
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("event=breaker state=unknown path=%s error=%r", self._path, error)
+            _log.warning("the breaker's state cannot be read: %s: %r", self._path, error)
             return
         if 0.0 < open_s <= self.LONGEST_OPEN_S:
             self._open_s, self._until = open_s, until
@@ -183,4 +183,4 @@ class Breaker:
             beside.write_text(json.dumps({"open_s": self._open_s, "until": self._until}))
             beside.replace(self._path)
         except OSError as error:  # a full disk must not stop the answers
-            _log.warning("event=breaker state=unsaved path=%s error=%r", self._path, error)
+            _log.warning("the breaker's state cannot be kept: %s: %r", self._path, error)

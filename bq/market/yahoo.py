@@ -205,7 +205,7 @@ class YahooMarket:
         except Untrusted as error:
             return bad_data(ticker, f"Yahoo's answer cannot be trusted: {error}.")
         except Exception as error:
-            _log.exception("event=yahoo_defect ticker=%s", ticker)
+            _log.exception("%s: reading Yahoo's answer failed", ticker)
             return source_failed(ticker, f"reading Yahoo's answer failed ({type(error).__name__}).", 60.0)
 
     def _snapshot(self, ticker: str, deadline: float) -> Snapshot | Problem:
@@ -252,7 +252,7 @@ class YahooMarket:
         except (YahooError, Untrusted) as error:
             if stored is None or calendar.count_sessions(stored.bars.date[-1], last) > STALE_SESSIONS:
                 raise
-            _log.warning("event=bars_from_disk symbol=%s error=%r", symbol, error)
+            _log.warning("%s: bars from the disk, since %r", symbol, error)
             return _Known(stored, ("bars_stale",), True)
         behind = calendar.count_sessions(fresh.bars.date[-1], last)
         if behind > STALE_SESSIONS:
@@ -303,7 +303,7 @@ class YahooMarket:
         try:
             first = read_options(self.session.get(path, {}, deadline, crumb=True), symbol)
         except (YahooError, Untrusted) as error:
-            _log.warning("event=chain_failed symbol=%s error=%r", symbol, error)
+            _log.warning("%s: no option quotes: %r", symbol, error)
             return None, None, "chain_failed"
         wanted = _expiries_in_reach(first.expiries, now)[: self._expiries]
         if not wanted:
@@ -317,7 +317,7 @@ class YahooMarket:
                 body = self.session.get(path, {"date": str(expiry)}, deadline, crumb=True)
                 answers.append(read_options(body, symbol))
             except (YahooError, Untrusted) as error:
-                _log.warning("event=chain_partial symbol=%s expiry=%d error=%r", symbol, expiry, error)
+                _log.warning("%s: no option quotes for %d and what is farther from 30 days: %r", symbol, expiry, error)
                 note = "chain_partial"
                 break  # what comes next is farther from what is wanted, and would be refused as well
         chain = _quotes(first, answers, wanted)
@@ -339,7 +339,7 @@ class YahooMarket:
                 self._rates = bill_curve(read_price(body, RATE_SYMBOL))
                 self._rates_until = now + RATE_LIFE_S
             except (YahooError, Untrusted) as error:
-                _log.warning("event=rate_failed error=%r", error)
+                _log.warning("the default rate is used: %r", error)
                 self._rates = self._default_rate
                 self._rates_until = now + RATE_PAUSE_S
             return self._rates

@@ -161,7 +161,7 @@ class YahooSession:
             except YahooError:
                 raise
             except Exception as error:
-                _log.warning("event=crumb_failed error=%r", error)
+                _log.warning("no crumb from Yahoo: %r", error)
             if not self._crumb:
                 self._crumb_pause_until = self._clock() + CRUMB_PAUSE_S
                 raise YahooError("Yahoo gave no crumb for options", CRUMB_PAUSE_S)

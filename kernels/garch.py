@@ -264,7 +264,7 @@ def loglikelihood(
     --------
     >>> y = np.array([0.5, -1.0, 0.25, 1.5, -0.75])
     >>> loglikelihood(y, 0.0, 0.1, 0.1, 0.8).round(6)
-    array([-6.745021])
+    array([-6.708604])
     """
     sample = _sample_start(start)
     values, size = series(returns, lengths)

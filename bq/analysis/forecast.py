@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from kernels.arima import ArimaFit
 
 from bq.analysis.panel import Panel
 from bq.analysis.volatility import Volatility
 from bq.market.source import F64, Snapshot
 from kernels import arima, simulate
+from kernels.arima import ArimaFit
 
 BAND = 1.959963984540054  # 95 %
 SESSIONS = 30

@@ -1,8 +1,9 @@
 """ARIMA(p, 1, q) with p, q <= 3 for many series at once: global maximum likelihood, choice of order, forecasts.
 
-Doors: `fit`, `loglikelihood`, `forecast`. Inside, `arma_search` finds the maximum on `arma_objective` (regression form
-with exact gradient and Hessian), `arma_filter` runs the Chandrasekhar recursion for likelihoods and forecasts, and
-`arma_algebra` holds the small matrices. Nothing here takes logarithms of prices: pass log prices where they are meant.
+Doors: `fit`, `loglikelihood`, `forecast`. Inside, `arma_search` looks for the maximum of what `arma_passes` (regression
+form of the likelihood) and `arma_derivatives` (its exact gradient and Hessian) compute, by the steps of `arma_newton`;
+`arma_filter` runs the Chandrasekhar recursion for likelihoods and forecasts; `arma_roots` judges fits when orders
+compete. Nothing here takes logarithms of prices: pass log prices where they are meant.
 
 Models have no constant: w_t = ar_1 w_{t-1} + ... + e_t + ma_1 e_{t-1} + ... for the first differences w. The likelihood
 is the exact one of w, not that of the levels under a diffuse start.

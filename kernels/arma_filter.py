@@ -2,7 +2,7 @@
 
 For a stationary start the Kalman filter's covariance changes by a matrix of rank one a step, so that its O(r^2)
 recursion becomes O(r) (Morf, Sidhu & Kailath 1974, IEEE Trans. Autom. Control 19; Pearlman 1980, Biometrika 67). Unlike
-the regression form of `arma_objective` it also holds for `ma` that is not invertible. Model and state in Harvey's form:
+the regression form of `arma_passes` it also holds for `ma` that is not invertible. Model and state in Harvey's form:
 a_1 = w_t and r = 4 = max(p, q + 1) for p, q <= 3; the transition has `ar` in its first column and ones above the
 diagonal, the noise enters by (1, ma).
 """

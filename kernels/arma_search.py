@@ -4,11 +4,6 @@ The surface has several maxima and long ridges where a factor of `ar` nearly can
 enough. Every start of every series is a lane. First the likelihood is evaluated at a fixed set of points; the best of
 these that lie apart are the starts. All lanes take a few Newton steps, the best of each series go on to the end, and
 lanes that are done leave the blocks (each lane's arithmetic is its own, so who shares its block changes no bit of it).
-
-Newton's matrix is made positive definite by turning negative pivots of its LDL' around and by a damping that grows
-when a step fails (Levenberg; Gill, Murray & Wright 1981, section 4.4). Parameters stop at BOUND, a partial
-autocorrelation of 0.9999945; one that is there and wants to go further is held. (At 0.99945, u = 30 in Monahan's
-variables, one fit in twenty ended up to 0.05 below one without a bound: an MA unit root is a common maximum.)
 """
 
 from collections.abc import Sequence
@@ -20,24 +15,13 @@ import numpy as np
 from kernels._arrays import F64, I8, I64
 from kernels._jit import helper, kernel
 from kernels.arma_algebra import levinson
-from kernels.arma_objective import (
-    AR,
-    GRAD,
-    HESS,
-    MA,
-    SIZE,
-    SSQ,
-    VALUE,
-    X,
-    evaluate,
-    explained,
-    lead,
-    prepare,
-)
+from kernels.arma_derivatives import evaluate
+from kernels.arma_layout import AR, MA, SIZE, VALUE, X
+from kernels.arma_newton import BOUND, DAMPING, DONE, LANE, NEWTON_SIZE, POINT, POINT_VALUE, TURNS, accept, propose
+from kernels.arma_passes import explained, lead, prepare
 from kernels.elementary import log
 from kernels.lane_rows import LANES, rows3, set3
 
-BOUND: Final = 6.4  # u = 300 in Monahan's variables: a partial autocorrelation of 0.9999945
 MAX_ITERATIONS: Final = 80
 _ROUND: Final = 6
 _FEWER: Final = 3  # lanes of a series that each further round retires, down to
@@ -45,146 +29,21 @@ _FEWEST: Final = 4
 _APART: Final = 0.3
 _SAME: Final = 0.02
 _SAME_VALUE: Final = 0.05
-_MAX_STEP: Final = 0.5
-_NOISE: Final = 1e-7
-_LATE_NOISE: Final = 1e-5
-_PATIENCE: Final = 40
-_TOLERANCE: Final = 1e-9  # of the decrement g'H^-1 g, twice the log-likelihood still to be gained
 
 _L: Final = LANES
-# Where a lane stands: its point with value, gradient and Hessian, its damping, and how far it is. One column per lane.
-_CX: Final = 0  # 6
-_CF: Final = 6
-_CSSQ: Final = 7
-_CG: Final = 8  # 6
-_CH: Final = 14  # 36
-_CDAMP: Final = 50
-_CDONE: Final = 51  # 0: goes on, 1: converged, 2: given up for better lanes of the same series
-_CITER: Final = 52
-LANE: Final = 53
-# Scratch rows behind these.
-_FREE: Final = 53 * _L  # 6
-_A: Final = 59 * _L  # 36: lower triangle of the LDL' factor, pivots on the diagonal
-_STEP: Final = 95 * _L  # 6
-_SCALE: Final = 101 * _L
-_GAIN: Final = 102 * _L
-_STATE: Final = 103 * _L
 
 # Columns of a result: x (6), objective, S, ar (3), ma (3), and how the lane ended.
 RESULT: Final = 16
-_CDONE_OUT: Final = 14
+_ENDED: Final = 14
 
 SEARCH: Final = {1: (3, 2), 2: (8, 6), 3: (8, 6), 4: (20, 14), 0: (14, 10)}
 """Starts, and how many of them go on after the first round, by p + q (0: any other).
 
 Of 420 windows of 120 daily log closes in the five classic orders, 6 fits of 2,100 end more than 1e-4 below statsmodels
-(which itself ends more than 0.1 below ours in half of them); (2, 2) with 14 starts would add 6 to its 3. Fewer finishers (4 and 5)
-are a fifth faster and miss three times as many. Retiring lanes that climb the hill of a better one
+(which itself ends more than 0.1 below ours in half of them); (2, 2) with 14 starts would add 6 to its 3. Fewer
+finishers (4 and 5) are a fifth faster and miss three times as many. Retiring lanes that climb the hill of a better one
 saves a fifth of the time and loses nothing.
 """
-
-
-@helper
-def _factor(last: int, c: F64) -> None:
-    """Factor the damped Hessian of the free parameters, with every pivot made positive."""
-    for j in range(_L):
-        c[_SCALE + j] = 1e-12
-    for i in range(last):
-        for j in range(_L):
-            x = c[(_CX + i) * _L + j]
-            g = c[(_CG + i) * _L + j]
-            held = ((x >= BOUND) & (g < 0.0)) | ((x <= -BOUND) & (g > 0.0)) | (c[(_CH + 7 * i) * _L + j] == 0.0)
-            c[_FREE + i * _L + j] = 0.0 if held else 1.0
-            c[_SCALE + j] = max(c[_SCALE + j], abs(c[(_CH + 7 * i) * _L + j]) * c[_FREE + i * _L + j])
-    for i in range(last):
-        for k in range(i + 1):
-            for j in range(_L):
-                both = c[_FREE + i * _L + j] * c[_FREE + k * _L + j]
-                c[_A + (6 * i + k) * _L + j] = c[(_CH + 6 * i + k) * _L + j] * both
-        for j in range(_L):
-            free = c[_FREE + i * _L + j]
-            c[_A + 7 * i * _L + j] += c[_CDAMP * _L + j] * c[_SCALE + j] * free + 1.0 - free
-    for i in range(last):
-        for k in range(i):
-            # Row i still holds l_ik d_k for the k to come; subtract what the earlier columns explain.
-            for h in range(k):
-                for j in range(_L):
-                    c[_A + (6 * i + k) * _L + j] -= c[_A + (6 * i + h) * _L + j] * c[_A + (6 * k + h) * _L + j]
-        for k in range(i):
-            for j in range(_L):
-                product = c[_A + (6 * i + k) * _L + j]
-                factor = product / c[_A + 7 * k * _L + j]
-                c[_A + 7 * i * _L + j] -= product * factor
-                c[_A + (6 * i + k) * _L + j] = factor
-        for j in range(_L):
-            c[_A + 7 * i * _L + j] = max(abs(c[_A + 7 * i * _L + j]), 1e-7 * c[_SCALE + j])
-
-
-@helper
-def _propose(last: int, m: F64, c: F64) -> None:
-    """Write the next trial points to rows X of `m`; lanes whose promised gain is below the tolerance are done."""
-    _factor(last, c)
-    for i in range(last):
-        for j in range(_L):
-            c[_STEP + i * _L + j] = -c[(_CG + i) * _L + j] * c[_FREE + i * _L + j]
-        for k in range(i):
-            for j in range(_L):
-                c[_STEP + i * _L + j] -= c[_A + (6 * i + k) * _L + j] * c[_STEP + k * _L + j]
-    for i in range(last):
-        for j in range(_L):
-            c[_STEP + i * _L + j] /= c[_A + 7 * i * _L + j]
-    for back in range(last):
-        i = last - 1 - back
-        for k in range(i + 1, last):
-            for j in range(_L):
-                c[_STEP + i * _L + j] -= c[_A + (6 * k + i) * _L + j] * c[_STEP + k * _L + j]
-    for j in range(_L):
-        c[_GAIN + j] = 0.0
-        c[_SCALE + j] = _MAX_STEP
-    for i in range(last):
-        for j in range(_L):
-            c[_GAIN + j] -= c[_STEP + i * _L + j] * c[(_CG + i) * _L + j]
-            c[_SCALE + j] = max(c[_SCALE + j], abs(c[_STEP + i * _L + j]))
-    for i in range(last):
-        for j in range(_L):
-            x = c[(_CX + i) * _L + j] + c[_STEP + i * _L + j] * (_MAX_STEP / c[_SCALE + j])
-            m[X + i * _L + j] = min(max(x, -BOUND), BOUND)
-    for j in range(_L):
-        damp = c[_CDAMP * _L + j]
-        small = (c[_GAIN + j] < _TOLERANCE) & (damp <= 1e-2)
-        c[_CDONE * _L + j] = 1.0 if small | (damp > 1e8) else c[_CDONE * _L + j]
-
-
-@helper
-def _accept(last: int, m: F64, c: F64) -> None:
-    """Move the lanes whose trial is better; relax or tighten the damping."""
-    for j in range(_L):
-        better = (m[VALUE + j] < c[_CF * _L + j]) & (c[_CDONE * _L + j] == 0.0)
-        damp = c[_CDAMP * _L + j]
-        # Below this a change is rounding, and next to unit roots Newton would chase it for ever.
-        still = abs(m[VALUE + j] - c[_CF * _L + j]) < (_NOISE if c[_CITER * _L + j] < _PATIENCE else _LATE_NOISE)
-        c[_CDONE * _L + j] = 1.0 if still & (damp <= 1.0) & (c[_CDONE * _L + j] == 0.0) else c[_CDONE * _L + j]
-        c[_GAIN + j] = 1.0 if better else 0.0
-        c[_CDAMP * _L + j] = max(0.1 * damp, 1e-12) if better else max(8.0 * damp, 1e-4)
-        c[_CITER * _L + j] += 1.0 if c[_CDONE * _L + j] == 0.0 else 0.0
-    _take(last, m, c)
-
-
-@helper
-def _take(last: int, m: F64, c: F64) -> None:
-    """Copy point, value, gradient and Hessian of the lanes marked in row _GAIN."""
-    for j in range(_L):
-        better = c[_GAIN + j] > 0.0
-        c[_CF * _L + j] = m[VALUE + j] if better else c[_CF * _L + j]
-        c[_CSSQ * _L + j] = m[SSQ + j] if better else c[_CSSQ * _L + j]
-    for i in range(last):
-        for j in range(_L):
-            better = c[_GAIN + j] > 0.0
-            c[(_CX + i) * _L + j] = m[X + i * _L + j] if better else c[(_CX + i) * _L + j]
-            c[(_CG + i) * _L + j] = m[GRAD + i * _L + j] if better else c[(_CG + i) * _L + j]
-    for i in range(6 * last):
-        for j in range(_L):
-            c[(_CH + i) * _L + j] = m[HESS + i * _L + j] if c[_GAIN + j] > 0.0 else c[(_CH + i) * _L + j]
 
 
 @helper
@@ -219,7 +78,7 @@ def _unfinished(c: F64) -> int:
     """Count the lanes of a block that go on."""
     count = 0
     for j in range(_L):
-        count += 1 if c[_CDONE * _L + j] == 0.0 else 0
+        count += 1 if c[DONE * _L + j] == 0.0 else 0
     return count
 
 
@@ -280,9 +139,9 @@ def _place(x: F64, lanes: F64, lane: int) -> None:
     for i in range(LANE):
         lanes[lane, i] = 0.0
     for i in range(6):
-        lanes[lane, _CX + i] = x[i]
-    lanes[lane, _CF] = np.inf
-    lanes[lane, _CDAMP] = 1e-2  # the first evaluation always succeeds and divides it by ten
+        lanes[lane, POINT + i] = x[i]
+    lanes[lane, POINT_VALUE] = np.inf
+    lanes[lane, DAMPING] = 1e-2  # the first evaluation always succeeds and divides it by ten
 
 
 @helper
@@ -309,8 +168,8 @@ def _same_hill(lanes: F64, a: int, b: int) -> bool:
     """Tell whether two lanes are about to arrive at the same maximum."""
     distance = 0.0
     for i in range(6):
-        distance = max(distance, abs(np.tanh(lanes[a, _CX + i]) - np.tanh(lanes[b, _CX + i])))
-    return distance < _SAME and abs(lanes[a, _CF] - lanes[b, _CF]) < _SAME_VALUE
+        distance = max(distance, abs(np.tanh(lanes[a, POINT + i]) - np.tanh(lanes[b, POINT + i])))
+    return distance < _SAME and abs(lanes[a, POINT_VALUE] - lanes[b, POINT_VALUE]) < _SAME_VALUE
 
 
 @helper
@@ -319,13 +178,15 @@ def _keep_best(lanes: F64, count: int, starts: int, finish: int) -> None:
     for i in range(count):
         for s in range(i * starts, (i + 1) * starts):
             rank = 0
-            if lanes[s, _CDONE] == 0.0:
+            if lanes[s, DONE] == 0.0:
                 for o in range(i * starts, (i + 1) * starts):
-                    ahead = lanes[o, _CF] < lanes[s, _CF] or (lanes[o, _CF] == lanes[s, _CF] and o < s)
-                    if ahead and lanes[o, _CDONE] != 2.0:
+                    ahead = lanes[o, POINT_VALUE] < lanes[s, POINT_VALUE] or (
+                        lanes[o, POINT_VALUE] == lanes[s, POINT_VALUE] and o < s
+                    )
+                    if ahead and lanes[o, DONE] != 2.0:
                         rank += finish if _same_hill(lanes, o, s) else 1
                 if rank >= finish:
-                    lanes[s, _CDONE] = 2.0
+                    lanes[s, DONE] = 2.0
 
 
 @helper
@@ -333,7 +194,7 @@ def _still_active(lanes: F64, active: I64) -> int:
     """List the lanes that go on."""
     count = 0
     for lane in range(lanes.shape[0]):
-        if lanes[lane, _CDONE] == 0.0:
+        if lanes[lane, DONE] == 0.0:
             active[count] = lane
             count += 1
     return count
@@ -349,7 +210,7 @@ def search(series: F64, p: int, q: int, points: F64, seeds: F64, starts: int, fi
     count, n = series.shape
     w = np.zeros((n + 3 + lead(n)) * _L)
     m = np.zeros(SIZE)
-    c = np.zeros(_STATE)
+    c = np.zeros(NEWTON_SIZE)
     values = np.empty((count, points.shape[0]))
     lanes = np.empty((count * starts, LANE))
     owners = np.arange(count * starts) // starts
@@ -369,13 +230,13 @@ def search(series: F64, p: int, q: int, points: F64, seeds: F64, starts: int, fi
             for turn in range(_ROUND):
                 if done + turn == 0:  # the first turn is an evaluation where the lanes stand
                     for i in range(6 * _L):
-                        m[X + i] = c[_CX * _L + i]
+                        m[X + i] = c[POINT * _L + i]
                 else:
-                    _propose(3 + q, m, c)
+                    propose(3 + q, m, c)
                     if _unfinished(c) == 0:
                         break
                 evaluate(w, n, p, q, m)
-                _accept(3 + q, m, c)
+                accept(3 + q, m, c)
             _pack_lanes(lanes, active, first, last, c)
         _keep_best(lanes, count, starts, finish)
         finish = max(finish - _FEWER, min(finish, _FEWEST))
@@ -384,7 +245,7 @@ def search(series: F64, p: int, q: int, points: F64, seeds: F64, starts: int, fi
     for i in range(count):
         winner = i * starts
         for s in range(1, starts):
-            if lanes[i * starts + s, _CF] < lanes[winner, _CF]:
+            if lanes[i * starts + s, POINT_VALUE] < lanes[winner, POINT_VALUE]:
                 winner = i * starts + s
         for k in range(8):
             best[i, k] = lanes[winner, k]
@@ -395,8 +256,8 @@ def search(series: F64, p: int, q: int, points: F64, seeds: F64, starts: int, fi
             best[i, 8 + 3 * k] = sign * c1 + 0.0  # never -0
             best[i, 9 + 3 * k] = sign * c2 + 0.0
             best[i, 10 + 3 * k] = sign * c3 + 0.0
-        best[i, _CDONE_OUT] = lanes[winner, _CDONE]
-        best[i, 15] = lanes[winner, _CITER]
+        best[i, _ENDED] = lanes[winner, DONE]
+        best[i, 15] = lanes[winner, TURNS]
 
 
 @kernel("void(float64[:,::1], float64[::1])")
@@ -486,7 +347,7 @@ def maximise(series: F64, p: int, q: int, seeds: Sequence[F64]) -> Maximum:
     starts, finishers = SEARCH.get(p + q, SEARCH[0])
     search(series, p, q, _points(p, q), sown, starts, finishers, best)
     state = np.where(np.abs(best[:, :6]).max(axis=1) >= BOUND, AT_LIMIT, FOUND)
-    state[best[:, _CDONE_OUT] != 1.0] = 0
+    state[best[:, _ENDED] != 1.0] = 0
     return Maximum(
         best[:, :6].copy(), best[:, 8:11].copy(), best[:, 11:14].copy(), best[:, 7].copy(), best[:, 6].copy(),
         state.astype(np.int8),

@@ -114,7 +114,8 @@ def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality) -> list[Sli
         rows = np.flatnonzero(chain.expiry == expiry)
         strike = np.unique(chain.strike[rows])
         calls, puts = rows[chain.is_call[rows]], rows[~chain.is_call[rows]]
-        tau = float(calendar.tau(snapshot.as_of, expiry))
+        # From the quotes' own moment: on a Sunday Friday's quotes still hold two days more than the calendar says.
+        tau = float(calendar.tau(chain.quote_time, expiry))
         found.append(
             Slice(
                 owner=owner,

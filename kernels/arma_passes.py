@@ -116,13 +116,18 @@ def lead(n: int) -> int:
 @helper
 def _stage(w: F64, t: int, m: F64) -> None:
     """Copy four observations to fixed rows; at running offsets the main loops would not vectorise."""
-    for k in range(4):
-        now = (t + k + 3) * L
-        row = k * L
-        for j in range(L):
-            u = w[now + j] - m[AR + j] * w[now - L + j] - m[AR + L + j] * w[now - 2 * L + j]
-            m[STAGED_U + row + j] = u - m[AR + 2 * L + j] * w[now - 3 * L + j]
-            m[STAGED_W + row + j] = w[now + j]
+    # A view, so that no index can be negative: Numba's wrap-around would make every load a gather (6 times slower).
+    rows = w[t * L : (t + 7) * L]
+    for j in range(L):
+        f1, f2, f3 = rows3(m, AR + j)
+        w3, w2, w1 = rows3(rows, j)
+        wa, wb, wc, wd = rows4(rows, 3 * L + j)
+        ua = wa - f1 * w1 - f2 * w2 - f3 * w3
+        ub = wb - f1 * wa - f2 * w1 - f3 * w2
+        uc = wc - f1 * wb - f2 * wa - f3 * w1
+        ud = wd - f1 * wc - f2 * wb - f3 * wa
+        set4(m, STAGED_U + j, ua, ub, uc, ud)
+        set4(m, STAGED_W + j, wa, wb, wc, wd)
 
 
 @helper

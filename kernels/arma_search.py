@@ -83,17 +83,33 @@ def _unfinished(c: F64) -> int:
 
 
 @helper
+def _screen_step(w: float, w1: float, w2: float, w3: float, b: F64, m: F64, state: F64) -> None:
+    """Take one observation of one series at a block of points; `b` holds b_{t-3}, b_{t-2}, b_{t-1}."""
+    for j in range(_L):
+        f1, f2, f3 = rows3(m, AR + j)
+        t1, t2, t3 = rows3(m, MA + j)
+        b3, b2, b1 = rows3(b, j)
+        e1, e2, e3 = rows3(state, j)
+        e = w - f1 * w1 - f2 * w2 - f3 * w3 - t3 * e3 - t2 * e2 - t1 * e1
+        state[3 * _L + j] += e * e
+        state[4 * _L + j] += e * b1
+        state[5 * _L + j] += e * b2
+        state[6 * _L + j] += e * b3
+        set3(state, j, e, e1, e2)
+
+
+@helper
 def _screen(series: F64, n: int, points: F64, values: F64, m: F64) -> None:
     """Evaluate the objective of every series at every point; here the lanes are points."""
     count = series.shape[0]
-    impulse = np.empty(n * _L)
+    impulse = np.zeros((n + 2) * _L)  # b_{-2}, b_{-1}, b_0, ...
     state = np.empty(7 * _L)  # e (3), |e0|^2, C'e0 (3)
     for first in range(0, points.shape[0], _L):
         last = min(first + _L, points.shape[0])
         for j in range(_L):
             for i in range(6):
                 m[X + i * _L + j] = points[min(first + j, last - 1), i]
-        prepare(n, m, impulse)
+        prepare(n, m, impulse[2 * _L :])
         for row in range(count):
             for i in range(7 * _L):
                 state[i] = 0.0
@@ -102,7 +118,7 @@ def _screen(series: F64, n: int, points: F64, values: F64, m: F64) -> None:
             w3 = 0.0
             for t in range(n):
                 w = series[row, t]
-                _screen_step(w, w1, w2, w3, t, impulse, m, state)
+                _screen_step(w, w1, w2, w3, impulse[t * _L : (t + 3) * _L], m, state)
                 w3 = w2
                 w2 = w1
                 w1 = w
@@ -114,23 +130,6 @@ def _screen(series: F64, n: int, points: F64, values: F64, m: F64) -> None:
                 state[j] = half * log(ssq if good else 1.0) + m[VALUE + j] if good else 1e300
             for j in range(last - first):
                 values[row, first + j] = state[j]
-
-
-@helper
-def _screen_step(w: float, w1: float, w2: float, w3: float, t: int, impulse: F64, m: F64, state: F64) -> None:
-    """Take one observation of one series at a block of points."""
-    for j in range(_L):
-        f1, f2, f3 = rows3(m, AR + j)
-        t1, t2, t3 = rows3(m, MA + j)
-        e1, e2, e3 = rows3(state, j)
-        e = w - f1 * w1 - f2 * w2 - f3 * w3 - t3 * e3 - t2 * e2 - t1 * e1
-        state[3 * _L + j] += e * e
-        set3(state, j, e, e1, e2)
-    for k in range(3):
-        if t >= k:
-            at = (t - k) * _L
-            for j in range(_L):
-                state[(4 + k) * _L + j] += state[j] * impulse[at + j]
 
 
 @helper

@@ -23,7 +23,7 @@ from kernels.elementary import log
 from kernels.lane_rows import LANES, rows3, set3
 
 MAX_ITERATIONS: Final = 80
-_ROUND: Final = 6
+_ROUND: Final = 6  # rounds of 3 or 4 turns retire on too little: twice as many fits end below statsmodels, no faster
 _FEWER: Final = 3  # lanes of a series that each further round retires, down to
 _FEWEST: Final = 4
 _APART: Final = 0.3

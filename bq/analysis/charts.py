@@ -1,17 +1,15 @@
 """What today's charts draw: the last sessions, the forecast fan, volatility, spectrum and densities, as plain lists."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from bq import schema
+from bq.analysis.findings import Findings
 from bq.analysis.forecast import SESSIONS
 from bq.analysis.volatility import SESSIONS_A_YEAR, rolling_vol
 from bq.market import calendar
 from bq.market.source import F64, Days
-
-if TYPE_CHECKING:
-    from bq.analysis.report import Findings
 
 FOURIER_POINTS: Final = 120
 PAST_POINTS: Final = 60
@@ -24,13 +22,13 @@ def _labels(days: Days) -> list[str]:
     return [f"{text[5:7]}/{text[8:10]}" for text in days.astype("datetime64[D]").astype(str)]
 
 
-def _scale(f: "Findings") -> float:
+def _scale(f: Findings) -> float:
     """Put a history that was adjusted for a later split on the level of the quotes."""
     ratio = f.spot / float(f.snapshot.bars.close[-1])
     return ratio if abs(np.log(ratio)) > SPLIT_LIKE else 1.0
 
 
-def bands(f: "Findings") -> tuple[F64, F64]:
+def bands(f: Findings) -> tuple[F64, F64]:
     """Slow level and significant cycles of the price, in dollars, over the sessions that were analysed."""
     n = int(f.panel.returns_length[f.row]) + 1
     scale = _scale(f)
@@ -38,7 +36,7 @@ def bands(f: "Findings") -> tuple[F64, F64]:
     return level, level * np.expm1(f.cycles.mid[f.row, :n])
 
 
-def chart_data(f: "Findings", returns: F64, middle: F64, upper: F64, lower: F64) -> schema.ChartData:
+def chart_data(f: Findings, returns: F64, middle: F64, upper: F64, lower: F64) -> schema.ChartData:
     """Build all four charts."""
     bars, scale = f.snapshot.bars, _scale(f)
     low, mid = bands(f)
@@ -57,7 +55,7 @@ def chart_data(f: "Findings", returns: F64, middle: F64, upper: F64, lower: F64)
     )
 
 
-def _price(f: "Findings", scale: float, middle: F64, upper: F64, lower: F64) -> list[schema.ForecastPoint]:
+def _price(f: Findings, scale: float, middle: F64, upper: F64, lower: F64) -> list[schema.ForecastPoint]:
     bars = f.snapshot.bars
     past = [
         schema.ForecastPoint(day, actual=close)
@@ -80,7 +78,7 @@ def _price(f: "Findings", scale: float, middle: F64, upper: F64, lower: F64) -> 
     return past + future
 
 
-def _volatility(f: "Findings", returns: F64) -> list[schema.VolatilityPoint]:
+def _volatility(f: Findings, returns: F64) -> list[schema.VolatilityPoint]:
     realized = rolling_vol(returns, REALIZED_WINDOW)
     n = min(FOURIER_POINTS, realized.size)
     sigma2 = f.volatility.sigma2[f.row, : returns.size]
@@ -94,7 +92,7 @@ def _volatility(f: "Findings", returns: F64) -> list[schema.VolatilityPoint]:
     return [schema.VolatilityPoint(*row) for row in rows]
 
 
-def _spectrum(f: "Findings") -> list[schema.SpectrumPoint]:
+def _spectrum(f: Findings) -> list[schema.SpectrumPoint]:
     s, i = f.cycles.spectrum, f.row
     band = np.isfinite(s.period[i])
     period = np.round(s.period[i][band], 2).tolist()
@@ -103,7 +101,7 @@ def _spectrum(f: "Findings") -> list[schema.SpectrumPoint]:
     return [schema.SpectrumPoint(p, w, x, p) for p, w, x in zip(period, power, share, strict=True)]
 
 
-def densities(f: "Findings") -> schema.Density:
+def densities(f: Findings) -> schema.Density:
     """Three densities of the price at expiry, on one grid."""
     m = f.measures
     sd = np.sqrt(f.total_variance)

@@ -13,8 +13,8 @@ import numpy as np
 from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, volatility
 from bq.analysis.chain import Slice
 from bq.analysis.design import Design, Outlook
+from bq.analysis.findings import Findings, Target
 from bq.analysis.panel import LEAST_RETURNS
-from bq.analysis.report import Findings
 from bq.config import VERSION
 from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
@@ -113,7 +113,7 @@ class Draft(NamedTuple):
 
     row: int
     snapshot: Snapshot
-    target: report.Target
+    target: Target
     measures: risk.Measures
     outlook: Outlook
     total_variance: float
@@ -127,16 +127,16 @@ def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Pro
     return None
 
 
-def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> report.Target:
+def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> Target:
     """Choose the expiry: the usable listed one nearest 30 days, else the Friday session nearest 30 days."""
     today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
     good = [s for s in slices if s.svi is not None] if q.grade != "D" else []
     if good:
         s = min(good, key=lambda part: (abs(part.dte - chain.DTE_TARGET), part.dte))
-        return report.Target(s.expiry, s.dte, s.tau, s.sessions, s)
+        return Target(s.expiry, s.dte, s.tau, s.sessions, s)
     days = calendar.fridays(today + chain.DTE_LOW, today + chain.DTE_HIGH)
     expiry = days[np.argmin(np.abs((days - today).astype(np.int64) - chain.DTE_TARGET))]
-    return report.Target(
+    return Target(
         expiry,
         int((expiry - today).astype(int)),
         float(calendar.tau(snapshot.as_of, expiry)),
@@ -145,7 +145,7 @@ def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> rep
     )
 
 
-def _draft(i: int, snapshot: Snapshot, batch: Batch, target: report.Target) -> Draft:
+def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
     """Find a ticker's distributions, and its position where there are quotes to trade at."""
     rate = snapshot.rates.rate(target.tau)
     spot = snapshot.spot if target.slice is None else target.slice.spot
@@ -199,7 +199,7 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
     )
 
 
-def _measures(i: int, snapshot: Snapshot, batch: Batch, target: report.Target, forward: float) -> risk.Measures:
+def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward: float) -> risk.Measures:
     sample = measures.Sample.of(batch.simulated[target.sessions][i], forward)
     logs = np.log(snapshot.bars.model_close)
     empirical = path = None

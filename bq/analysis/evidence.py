@@ -1,0 +1,83 @@
+"""What the score and the signals rest on, drawn from the findings of one ticker."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bq import schema
+from bq.analysis import score
+from bq.analysis.findings import Findings
+from bq.analysis.volatility import SESSIONS_A_YEAR, percentile_in_own_year, rolling_vol
+from bq.market.source import F64
+
+DELTA_NEUTRAL = 0.05
+IV_HIGH = 60.0
+
+
+class Facts(NamedTuple):
+    """What several parts of the answer need."""
+
+    atm_iv: float | None
+    mispricing: float | None  # per cent
+    percentile: float
+    signals: schema.Signals
+    phase_known: bool
+
+
+def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evidence, Facts]:
+    """Draw the evidence of the score, and the facts that several sections show."""
+    i, p = f.row, f.design.position
+    source = f.target.slice
+    atm = None if source is None else source.atm_iv
+    mispricing = None if atm is None else 100.0 * (atm / f.sigma - 1.0)
+    sessions = f.target.sessions
+    annual = math.sqrt(f.total_variance * SESSIONS_A_YEAR / sessions)
+    percentile = percentile_in_own_year(returns, sessions, annual)
+    quoted = f.design.source is not None
+    one_day = math.sqrt(f.volatility.ahead[i, 0]) * 0.01 * f.spot
+    delta_share = abs(greeks.delta) * one_day / p.max_loss
+    fit = _cycle_fit(f)
+    # The market measure prices the position at its own mid: minus the costs by construction, no opinion on the edge.
+    opinions = [ev for ev in (f.risk.ev_forecast, f.risk.ev_empirical) if ev is not None]
+    evidence = score.Evidence(
+        ev_forecast=f.risk.ev_forecast,
+        ev_worst=f.risk.ev_worst,
+        ev_shrunk=f.risk.ev_shrunk,
+        max_loss=p.max_loss,
+        vega=greeks.vega,
+        vol_mispricing=mispricing if quoted else None,
+        volatility_percentile=percentile,
+        cycle_fit=fit,
+        delta_share=delta_share,
+        quotes=quoted,
+        grade=f.quality.grade,
+        measures_agree=len({ev > 0.0 for ev in opinions}) == 1,
+        flags=tuple(f.risk.assignment_flags),
+    )
+    history = rolling_vol(returns, sessions)[-SESSIONS_A_YEAR:]
+    trend_t = float(f.cycles.trend.t_stat[i])
+    implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
+    signals = schema.Signals(
+        price_stability=bool(percentile < 50.0),
+        vol_mispricing=bool(mispricing is not None and mispricing > 100.0 * f.volatility.relative_error[i]),
+        trend_clear=abs(trend_t) > float(f.cycles.trend.critical[i]),
+        cycle_aligned=bool(fit is not None and fit > 0.5),
+        delta_neutral=bool(delta_share < DELTA_NEUTRAL),
+        iv_high=bool(implied_high),
+    )
+    return evidence, Facts(atm, mispricing, percentile, signals, bool(f.cycles.phase.determined[i]))
+
+
+def _cycle_fit(f: Findings) -> float | None:
+    """Compare where the strongest significant cycle points at expiry with the centre, in wings: 1 is on it."""
+    i, phase = f.row, f.cycles.phase
+    if not f.cycles.cycles.significant[i].any() or not bool(phase.determined[i]):
+        return None
+    period = float(f.cycles.cycles.period[i, int(np.argmax(f.cycles.cycles.significant[i]))])
+    angle, amplitude = float(phase.angle[i]), float(phase.amplitude[i])
+    later = angle + 2.0 * math.pi * f.target.sessions / period
+    move = amplitude * (math.cos(later) - math.cos(angle))
+    p = f.design.position
+    wing = 0.5 * math.log(p.upper / p.lower)
+    return max(0.0, 1.0 - abs(math.log(p.center / f.spot) - move) / wing)

@@ -1,0 +1,168 @@
+"""The block `extended` of the full answer: everything that is new, with its evidence."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bq import schema
+from bq.analysis import charts
+from bq.analysis.chain import Slice
+from bq.analysis.evidence import Facts
+from bq.analysis.findings import Findings
+from bq.analysis.identity import data_hash
+from bq.analysis.legs import Legs, legs_of
+from bq.analysis.rounding import number, numbers
+from bq.market.source import Snapshot
+from bq.schema import Reason
+
+
+def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, version: str) -> schema.Extended:
+    """Write the block."""
+    snapshot = f.snapshot
+    return schema.Extended(
+        as_of=snapshot.as_of.isoformat(),
+        source=snapshot.source,
+        name=snapshot.name,
+        stale=snapshot.stale,
+        engine_version=version,
+        data_hash=data_hash(snapshot),
+        quality=schema.Quality(
+            grade=f.quality.grade,
+            reasons=_reasons(f),
+            iv_source="none" if facts.atm_iv is None else "own",
+            iv_percentile_of="realized_history",
+            rate_source=snapshot.rates.source,
+        ),
+        cycles=_extended_cycles(f, facts),
+        chain=[_slice(s, f.snapshot, f.quality.grade) for s in f.slices if s.svi is not None],
+        term_structure=_term(f),
+        density=charts.densities(f),
+        legs=legs_of(f, legs),
+        risk=_round_risk(f.risk),
+        search=f.search,
+        candidates=[] if f.search is None else f.search.front,
+        payoff=schema.Payoff(
+            numbers(legs.grid, 3),
+            numbers(f.design.position.payoff(legs.grid) - f.design.position.debit),
+            numbers(legs.today - f.design.position.debit),
+        ),
+        score=parts,
+    )
+
+
+def _reasons(f: Findings) -> list[Reason]:
+    found = {reason.code: reason.count for reason in f.quality.reasons}
+    extra = list(f.snapshot.notes)
+    if f.design.source is None:
+        extra += ["priced_from_forecast_volatility", "assumed_strikes", "no_claim_about_mispricing"]
+    if f.target.slice is None:
+        extra += ["no_implied_volatility", "friday_expiry_assumed"]
+    extra += ["expiry_" + s.problem for s in f.slices if s.problem is not None]
+    if any(s.spot_moved for s in f.slices):
+        extra.append("spot_and_quotes_apart")
+    if f.snapshot.rates.source == "default_rate":
+        extra.append("default_rate")
+    for code in extra:
+        found[code] = found.get(code, 0) + 1
+    return [Reason(code, count) for code, count in sorted(found.items())]
+
+
+def _round_risk(risk: schema.Risk) -> schema.Risk:
+    def tidy(value: Any) -> Any:
+        if isinstance(value, schema.Interval):
+            return schema.Interval(number(value.value), number(value.low), number(value.high))
+        return number(value) if isinstance(value, float) else value
+
+    return schema.Risk(**{name: tidy(getattr(risk, name)) for name in risk.__struct_fields__})
+
+
+def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
+    i, c, s, phase = f.row, f.cycles.cycles, f.cycles.spectrum, f.cycles.phase
+    candidates = [
+        schema.ExtendedCycle(
+            number(c.period[i, j], 2), number(c.p_value[i, j]), number(c.q_value[i, j]), bool(f.cycles.stable[i, j])
+        )
+        for j in range(c.period.shape[1])
+        if np.isfinite(c.period[i, j])
+    ]
+    known = bool(c.significant[i].any()) and bool(np.isfinite(phase.angle[i]))
+    band = np.isfinite(s.period[i])
+    return schema.ExtendedCycles(
+        candidates=candidates,
+        phase=schema.Phase(
+            number(phase.angle[i]) if known else None,
+            number(phase.std_error[i]) if known and np.isfinite(phase.std_error[i]) else None,
+            known and facts.phase_known,
+        ),
+        trend_t_stat=number(f.cycles.trend.t_stat[i], 3),
+        noise_95=numbers(s.noise95[i][band], 5),
+        noise_99=numbers(s.noise99[i][band], 5),
+    )
+
+
+def _vol_or_none(value: float) -> float | None:
+    return number(value) if math.isfinite(value) else None
+
+
+def _smile_parameters(s: Slice) -> schema.SmileParams:
+    a, b, rho, m, width = (number(float(x[0]), 8) for x in s.svi[:5])  # type: ignore[index]
+    return schema.SmileParams(a, b, rho, m, width, s.model)
+
+
+def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
+    assert s.svi is not None
+    assert s.k is not None
+    assert s.strikes_fitted is not None
+    assert s.iv is not None
+    assert s.iv_bid is not None
+    assert s.iv_ask is not None
+    fitted = s.sigma(s.strikes_fitted)
+    cash = sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= s.expiry)
+    known = -math.log(max(1.0 - cash * math.exp(-0.5 * s.rate * s.tau) / s.spot, 1e-9)) / s.tau
+    return schema.ExpirySlice(
+        expiry=str(s.expiry),
+        dte=s.dte,
+        tau=number(s.tau, 8),
+        sessions=s.sessions,
+        grade=grade,
+        forward=number(s.forward, 4),
+        discount=number(s.discount, 8),
+        rate=number(s.rate),
+        dividend_yield=number(s.dividend),
+        borrow=number(s.dividend - known),
+        atm_iv=number(s.atm_iv),
+        model_free_vol=number(s.model_free_vol),
+        smile=_smile_parameters(s),
+        fit_error=number(s.fit_error, 8),
+        inside_spread=number(s.inside, 4),
+        quotes=[
+            schema.SmileQuote(number(k, 4), _vol_or_none(b), number(m), _vol_or_none(a), number(v))
+            for k, b, m, a, v in zip(
+                s.strikes_fitted.tolist(),
+                s.iv_bid.tolist(),
+                s.iv.tolist(),
+                s.iv_ask.tolist(),
+                fitted.tolist(),
+                strict=True,
+            )
+        ],
+        arbitrage=[],
+    )
+
+
+def _term(f: Findings) -> list[schema.TermPoint]:
+    ahead = f.volatility.ahead[f.row]
+    rows = [(s.expiry, s.dte, s.tau, s.sessions, s.atm_iv) for s in f.slices if s.svi is not None]
+    if not rows:
+        t = f.target
+        rows = [(t.expiry, t.dte, t.tau, t.sessions, math.nan)]
+    return [
+        schema.TermPoint(
+            str(expiry),
+            dte,
+            _vol_or_none(atm),
+            number(math.sqrt(float(ahead[:sessions].sum()) * 1e-4 / tau)),
+        )
+        for expiry, dte, tau, sessions, atm in rows
+    ]

@@ -1,0 +1,135 @@
+"""The legs of the chosen positions: their volatilities, Greeks and value today, for the whole batch at once."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bq import schema
+from bq.analysis.findings import Findings
+from bq.analysis.position import LEGS
+from bq.analysis.rounding import number
+from bq.market.source import F64
+from kernels import american, status
+
+PAYOFF_POINTS = 41
+
+
+class Legs(NamedTuple):
+    """The contracts of one position, arrays of (legs,); values over a grid of prices, (points,)."""
+
+    sigma: F64
+    bid: F64
+    ask: F64
+    strike: F64
+    is_call: np.ndarray
+    quantity: F64
+    greeks: Any  # kernels.black_scholes.Greeks of the legs
+    today: F64  # value of the position over the payoff grid
+    grid: F64
+
+
+def price(found: Sequence[Findings]) -> list[Legs]:
+    """Give every leg of the batch its volatility, Greeks and value today, in three kernel calls."""
+    if not found:
+        return []
+    specs = [LEGS[f.design.position.form] for f in found]
+    sizes = [len(s) for s in specs]
+    owner = np.repeat(np.arange(len(found)), sizes)
+    strikes = [(f.design.position.lower, f.design.position.center, f.design.position.upper) for f in found]
+    strike = np.array([strikes[i][leg.strike] for i, s in enumerate(specs) for leg in s])
+    is_call = np.array([leg.is_call for s in specs for leg in s])
+    quantity = np.array([float(leg.quantity) for s in specs for leg in s])
+    bid = np.array([q.bid for f in found for q in f.design.position.quotes])
+    ask = np.array([q.ask for f in found for q in f.design.position.quotes])
+
+    def column(name: str) -> F64:
+        return np.array([getattr(f.design, name) for f in found])[owner]
+
+    spot = np.array([f.spot for f in found])[owner]
+    tau, rate, dividend = column("tau"), column("rate"), column("dividend")
+    fallback = np.concatenate(
+        [
+            np.full(n, f.sigma) if f.design.source is None else f.design.source.sigma(strike[owner == i])
+            for i, (f, n) in enumerate(zip(found, sizes, strict=True))
+        ]
+    )
+    own, code = american.implied_vol(0.5 * (bid + ask), spot, strike, tau, rate, dividend, is_call)
+    quoted = np.array([f.design.source is not None for f in found])[owner]
+    sigma = np.where(quoted & (code == status.OK), own, fallback)
+    greeks: Any = american.greeks(spot, strike, tau, rate, dividend, sigma, is_call)
+    grids = [f.spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * math.sqrt(f.total_variance)) for f in found]
+    points = np.array(grids)[owner]  # (legs, points)
+
+    def wide(values: F64) -> F64:
+        return np.repeat(values, PAYOFF_POINTS)
+
+    values = american.price(
+        points.ravel(), wide(strike), wide(tau), wide(rate), wide(dividend), wide(sigma), wide(is_call)
+    ).price.reshape(points.shape)
+    result = []
+    start = 0
+    for i, n in enumerate(sizes):
+        part = slice(start, start + n)
+        start += n
+        own_greeks = type(greeks)(*(field[part] for field in greeks))
+        today = quantity[part] @ values[part]
+        result.append(
+            Legs(
+                sigma[part],
+                bid[part],
+                ask[part],
+                strike[part],
+                is_call[part],
+                quantity[part],
+                own_greeks,
+                today,
+                grids[i],
+            )
+        )
+    return result
+
+
+def net_greeks(legs: Legs) -> schema.Greeks:
+    """Add up the Greeks of the position, in the units of the wire."""
+    g, n = legs.greeks, legs.quantity
+    return schema.Greeks(
+        delta=number(float(n @ g.delta), 8),
+        gamma=number(float(n @ g.gamma), 8),
+        vega=number(float(n @ g.vega) / 100.0, 8),
+        theta=number(float(n @ g.theta) / 365.0, 8),
+    )
+
+
+def occ_symbol(ticker: str, expiry: np.datetime64, is_call: bool, strike: float) -> str:
+    """Spell an option as the Options Clearing Corporation does: root, YYMMDD, C or P, strike in thousandths."""
+    root = "".join(c for c in ticker if c.isalnum())
+    day = str(expiry)
+    return f"{root}{day[2:4]}{day[5:7]}{day[8:10]}{'C' if is_call else 'P'}{round(strike * 1000):08d}"
+
+
+def legs_of(f: Findings, legs: Legs) -> list[schema.Leg]:
+    """Write each leg as a listed contract."""
+    quoted = f.design.source is not None
+    g = legs.greeks
+    return [
+        schema.Leg(
+            occ_symbol=occ_symbol(f.snapshot.ticker, f.design.expiry, bool(legs.is_call[j]), float(legs.strike[j])),
+            type="call" if legs.is_call[j] else "put",
+            strike=number(legs.strike[j], 4),
+            expiry=str(f.design.expiry),
+            quantity=int(legs.quantity[j]),
+            bid=number(legs.bid[j]) if quoted else None,
+            ask=number(legs.ask[j]) if quoted else None,
+            mid=number(0.5 * (legs.bid[j] + legs.ask[j])),
+            iv=number(legs.sigma[j], 12),
+            greeks=schema.LegGreeks(
+                number(g.delta[j], 8),
+                number(g.gamma[j], 8),
+                number(g.vega[j] / 100.0, 8),
+                number(g.theta[j] / 365.0, 8),
+            ),
+        )
+        for j in range(legs.strike.size)
+    ]

@@ -1,0 +1,187 @@
+"""The sections of the default answer that today's clients read: cycles, volatility, position, advice."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bq import schema
+from bq.analysis import charts
+from bq.analysis.chain import Slice
+from bq.analysis.evidence import Facts
+from bq.analysis.findings import Findings
+from bq.analysis.forecast import SESSIONS
+from bq.analysis.risk import probability_of_losing_half
+from bq.analysis.rounding import number, numbers
+from bq.analysis.volatility import SESSIONS_A_YEAR, historical_vol
+from bq.market import calendar
+from bq.market.source import F64
+from kernels import smile, spectral
+
+LOW_RISK, MEDIUM_RISK = 0.35, 0.60
+
+
+def risk_level(f: Findings) -> Any:
+    """Name the risk by the forecast probability of losing more than half of the maximum loss."""
+    half = probability_of_losing_half(f.design.position, f.measures.forecast, f.design.discount)
+    return "LOW" if half < LOW_RISK else "MEDIUM" if half < MEDIUM_RISK else "HIGH"
+
+
+def fourier(f: Findings) -> schema.Fourier:
+    """Write trend and significant cycles."""
+    i, c, t = f.row, f.cycles.cycles, f.cycles.trend
+    periods = [
+        schema.Period(number(c.period[i, j], 2), number(c.power[i, j], 4), number(100.0 * c.power_share[i, j], 3))
+        for j in range(c.period.shape[1])
+        if bool(c.significant[i, j])
+    ]
+    slope, t_stat = float(t.slope[i]), float(t.t_stat[i])
+    direction = "FLAT" if abs(t_stat) <= float(t.critical[i]) else "UP" if t_stat > 0.0 else "DOWN"
+    code = int(f.cycles.phase.position[i]) if periods else spectral.UNDETERMINED
+    position = {spectral.PEAK: "PEAK", spectral.TROUGH: "TROUGH"}.get(code, "UNDETERMINED")
+    low, mid = charts.bands(f)
+    return schema.Fourier(
+        trend_direction=direction,  # type: ignore[arg-type]
+        trend_slope=number(slope, 5),
+        cycle_position=position,  # type: ignore[arg-type]
+        dominant_periods=periods,
+        dominant_period_days=periods[0].period if periods else 30.0,
+        period_strength=periods[0].power_pct if periods else 0.0,
+        butterfly_type=f.design.position.form,
+        strategy_reason=_reason(f, bool(periods)),
+        low_freq_signal=numbers(low, 2),
+        mid_freq_signal=numbers(mid, 3),
+    )
+
+
+def _reason(f: Findings, cycle: bool) -> str:
+    p = f.design.position
+    where = f"centre {p.center:g} is the strike nearest the median forecast for {f.design.expiry}"
+    if f.design.source is None:
+        how = "no usable quotes: priced from the forecast volatility on an assumed strike grid"
+    elif f.design.saving > 0.0:
+        how = f"the {p.form.lower()} form is cheapest to execute, by ${f.design.saving:.2f} a share"
+    else:
+        how = f"only the {p.form.lower()} form can be executed"
+    noise = "" if cycle else "; no cycle stands out from noise"
+    return f"{where}; {how}{noise}"
+
+
+def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:
+    """Write the price forecast: middle and 95 % band, in dollars, by session."""
+    at_expiry = f.target.sessions - 1
+    return schema.Arima(
+        mean_forecast=number(middle[at_expiry], 4),
+        forecast_7d=number(middle[6], 4),
+        forecast_30d=number(middle[SESSIONS - 1], 4),
+        model_order=[int(x) for x in f.price.fit.order[f.row]],
+        aic=number(_aic(f), 4),
+        confidence_width=number(upper[at_expiry] - lower[at_expiry], 4),
+        forecast=numbers(middle[:SESSIONS]),
+        upper_bound=numbers(upper[:SESSIONS]),
+        lower_bound=numbers(lower[:SESSIONS]),
+    )
+
+
+def _aic(f: Findings) -> float:
+    p, _, q = (int(x) for x in f.price.fit.order[f.row])
+    return -2.0 * float(f.price.fit.loglik[f.row]) + 2.0 * (p + q + 1)
+
+
+def garch(f: Findings, facts: Facts, returns: F64) -> schema.Garch:
+    """Write forecast, implied and past volatility."""
+    i, fit = f.row, f.volatility.fit
+    skew = _skew(f.target.slice)
+    ahead = np.sqrt(f.volatility.ahead[i, :SESSIONS] * SESSIONS_A_YEAR) * 0.01
+    return schema.Garch(
+        predicted_vol=number(f.sigma),
+        current_iv=number(f.sigma if facts.atm_iv is None else facts.atm_iv),
+        historical_vol=number(historical_vol(returns)),
+        vol_mispricing=0.0 if facts.mispricing is None else number(facts.mispricing, 4),
+        iv_percentile=number(facts.percentile, 2),
+        garch_params=schema.GarchParams(number(fit.omega[i], 8), number(fit.alpha[i], 8), number(fit.beta[i], 8)),
+        forecast_vol=numbers(ahead, 5),
+        **({} if skew is None else {"iv_skew": skew}),
+    )
+
+
+def _skew(s: Slice | None) -> schema.Skew | None:
+    """Read the smile at the money and at deltas of 0.25 on the forward."""
+    if s is None or s.svi is None:
+        return None
+    k = np.linspace(-4.0, 4.0, 401) * s.atm_iv * math.sqrt(s.tau)
+    w = smile.total_variance(s.svi, k[None, :])[0]
+    root = np.sqrt(w)
+    d1 = -k / root + 0.5 * root
+    quarter = 0.6744897501960817  # the normal quantile of 0.75: a call has a delta of 0.25 where d1 is minus this
+    call = float(np.interp(quarter, -d1, np.sqrt(w / s.tau)))
+    put = float(np.interp(-quarter, -d1, np.sqrt(w / s.tau)))
+    atm = s.atm_iv
+    return schema.Skew(number(atm), number(call), number(put), number(call - atm), number(put - atm))
+
+
+def butterfly(f: Findings, greeks: schema.Greeks) -> schema.Butterfly:
+    """Write the position."""
+    d, p = f.design, f.design.position
+    low, high = p.breakeven_lower, p.breakeven_upper
+    inner = p.quotes[1:-1]
+
+    def spread(*quotes: Any) -> float:
+        mid = sum(q.mid for q in quotes)
+        return number(100.0 * sum(q.ask - q.bid for q in quotes) / mid, 3) if mid > 0.0 else 0.0
+
+    credit = p.debit < 0.0
+    return schema.Butterfly(
+        center_strike=number(p.center, 4),
+        lower_strike=number(p.lower, 4),
+        upper_strike=number(p.upper, 4),
+        wing_width=number(max(p.center - p.lower, p.upper - p.center), 4),
+        dte=d.dte,
+        lower_cost=number(p.lower_cost),
+        upper_cost=number(p.upper_cost),
+        center_credit=number(p.center_credit),
+        net_debit=number(abs(p.debit)),
+        is_credit_strategy=credit,
+        max_profit=number(p.max_profit),
+        max_loss=number(p.max_loss),
+        profit_ratio=number(p.max_profit / p.max_loss, 4),
+        breakeven_lower=0.0 if low is None else number(low, 4),
+        breakeven_upper=0.0 if high is None else number(high, 4),
+        prob_profit=number(100.0 * f.risk.pop_forecast.value, 3),
+        risk_free_rate=number(100.0 * d.rate, 4),
+        greeks=greeks,
+        spreads=schema.Spreads(spread(p.quotes[0]), spread(*inner), spread(p.quotes[-1])),
+    )
+
+
+def suggestion(
+    f: Findings, judged: schema.Score, signals: schema.Signals, butterfly: schema.Butterfly
+) -> schema.TradeSuggestion:
+    """Write what to do, in words that programs know."""
+    p = f.design.position
+    sign = -1.0 if butterfly.is_credit_strategy else 1.0
+    action = {"STRONG_BUY": "BUY", "BUY": "BUY", "NEUTRAL": "WATCH", "AVOID": "AVOID"}[judged.recommendation]
+    size = {"STRONG_BUY": "STANDARD", "BUY": "MEDIUM"}.get(judged.recommendation, "SMALL")
+    half_sd = 0.5 * math.sqrt(f.total_variance)
+    near = abs(math.log(p.center / f.spot)) <= half_sd
+    today = np.datetime64(calendar.local_date(f.snapshot.as_of), "D")
+    days = calendar.sessions_between(today, f.design.expiry - 1)
+    risks = [
+        name
+        for name, good in (
+            ("risk_delta_not_neutral", signals.delta_neutral),
+            ("risk_price_volatility", signals.price_stability),
+            ("risk_iv_not_high", signals.iv_high),
+            ("risk_low_profit_ratio", butterfly.profit_ratio >= 1.0),
+        )
+        if not good
+    ]
+    return schema.TradeSuggestion(
+        action=action,  # type: ignore[arg-type]
+        position_size=size,  # type: ignore[arg-type]
+        entry_timing="IMMEDIATE" if near else "WAIT_FOR_PULLBACK",
+        stop_loss=number(sign * (p.debit - 0.5 * p.max_loss)),
+        take_profit=number(sign * (p.debit + 0.5 * p.max_profit)),
+        hold_until=str(days[-1] if days.size else f.design.expiry),
+        key_risks=risks,
+    )

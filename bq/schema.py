@@ -460,12 +460,21 @@ class Payoff(Struct, frozen=True):
     today: list[float]
 
 
+class ScoreInterval(Struct, frozen=True):
+    """95 % of the bootstrapped scores."""
+
+    low: float
+    high: float
+
+
 class ScoreParts(Struct, frozen=True):
-    """The weights that made the score, after parts without evidence were left out."""
+    """The weights that made the score, after parts without evidence were left out, and how far it can be trusted."""
 
     weights: dict[str, float]
     missing: list[str]
     reasons: Annotated[list[str], Meta(description="stable codes of what limited the recommendation")]
+    interval: Annotated[ScoreInterval, Meta(description="95 % bootstrap interval of score.total, for this position")]
+    std_error: Annotated[float, Meta(description="bootstrap standard error of score.total, in points")]
 
 
 class TermPoint(Struct, frozen=True):

@@ -179,7 +179,7 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
         assert ladder is not None
         chosen = design.from_forecast(d.outlook, ladder, batch.fee)
     cash = sum(x.cash for x in d.snapshot.dividends if np.datetime64(x.ex_date, "D") <= chosen.expiry)
-    assessed = risk.assess(chosen, d.measures, d.outlook.spot, float(np.sqrt(d.total_variance)), cash)
+    assessed, errors = risk.assess(chosen, d.measures, d.outlook.spot, float(np.sqrt(d.total_variance)), cash)
     return Findings(
         row=d.row,
         snapshot=d.snapshot,
@@ -196,6 +196,7 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
         measures=d.measures,
         design=chosen,
         risk=assessed,
+        errors=errors,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from bq import schema
 from bq.analysis import score
 from bq.analysis.findings import Findings
-from bq.analysis.volatility import SESSIONS_A_YEAR, percentile_in_own_year, rolling_vol
+from bq.analysis.volatility import SESSIONS_A_YEAR, year_of_vols
 from bq.market.source import F64
 
 DELTA_NEUTRAL = 0.05
@@ -31,13 +31,12 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
     source = f.target.slice
     atm = None if source is None else source.atm_iv
     mispricing = None if atm is None else 100.0 * (atm / f.sigma - 1.0)
-    sessions = f.target.sessions
-    annual = math.sqrt(f.total_variance * SESSIONS_A_YEAR / sessions)
-    percentile = percentile_in_own_year(returns, sessions, annual)
+    history = year_of_vols(returns, f.target.sessions)
+    percentile = 100.0 * float(np.mean(history < annual_forecast(f)))
     quoted = f.design.source is not None
     one_day = math.sqrt(f.volatility.ahead[i, 0]) * 0.01 * f.spot
     delta_share = abs(greeks.delta) * one_day / p.max_loss
-    fit = _cycle_fit(f)
+    fit = None if (angle := _known_angle(f)) is None else float(cycle_fit(f, angle))
     # The market measure prices the position at its own mid: minus the costs by construction, no opinion on the edge.
     opinions = [ev for ev in (f.risk.ev_forecast, f.risk.ev_empirical) if ev is not None]
     evidence = score.Evidence(
@@ -55,7 +54,6 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
         measures_agree=len({ev > 0.0 for ev in opinions}) == 1,
         flags=tuple(f.risk.assignment_flags),
     )
-    history = rolling_vol(returns, sessions)[-SESSIONS_A_YEAR:]
     trend_t = float(f.cycles.trend.t_stat[i])
     implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
     signals = schema.Signals(
@@ -69,15 +67,25 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
     return evidence, Facts(atm, mispricing, percentile, signals, bool(f.cycles.phase.determined[i]))
 
 
-def _cycle_fit(f: Findings) -> float | None:
-    """Compare where the strongest significant cycle points at expiry with the centre, in wings: 1 is on it."""
+def annual_forecast(f: Findings) -> float:
+    """Annualise the forecast volatility to the trade's expiry by sessions, as realised volatilities are."""
+    return math.sqrt(f.total_variance * SESSIONS_A_YEAR / f.target.sessions)
+
+
+def _known_angle(f: Findings) -> float | None:
     i, phase = f.row, f.cycles.phase
     if not f.cycles.cycles.significant[i].any() or not bool(phase.determined[i]):
         return None
+    return float(phase.angle[i])
+
+
+def cycle_fit(f: Findings, angle: float | F64) -> F64:
+    """Compare where the strongest significant cycle points at expiry with the centre, in wings: 1 is on it."""
+    i = f.row
     period = float(f.cycles.cycles.period[i, int(np.argmax(f.cycles.cycles.significant[i]))])
-    angle, amplitude = float(phase.angle[i]), float(phase.amplitude[i])
-    later = angle + 2.0 * math.pi * f.target.sessions / period
-    move = amplitude * (math.cos(later) - math.cos(angle))
+    now = np.asarray(angle)
+    later = now + 2.0 * math.pi * f.target.sessions / period
+    move = float(f.cycles.phase.amplitude[i]) * (np.cos(later) - np.cos(now))
     p = f.design.position
     wing = 0.5 * math.log(p.upper / p.lower)
-    return max(0.0, 1.0 - abs(math.log(p.center / f.spot) - move) / wing)
+    return np.maximum(0.0, 1.0 - np.abs(math.log(p.center / f.spot) - move) / wing)

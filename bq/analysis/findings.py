@@ -10,7 +10,7 @@ from bq.analysis.cycles import CycleStudy
 from bq.analysis.design import Design
 from bq.analysis.forecast import PriceForecast
 from bq.analysis.panel import Panel
-from bq.analysis.risk import Measures
+from bq.analysis.risk import Errors, Measures
 from bq.analysis.volatility import Volatility
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
@@ -44,4 +44,5 @@ class Findings(NamedTuple):
     measures: Measures
     design: Design
     risk: schema.Risk
+    errors: Errors
     search: schema.Search | None = None

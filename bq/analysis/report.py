@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bq import schema
-from bq.analysis import charts, evidence, extended, legs, score, sections
+from bq.analysis import charts, evidence, extended, legs, score, score_error, sections
 from bq.analysis.findings import Findings
 from bq.analysis.forecast import BAND, SESSIONS
 from bq.analysis.legs import Legs
@@ -44,7 +44,15 @@ def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
     upper, lower = f.spot * np.exp(mean + BAND * sd), f.spot * np.exp(mean - BAND * sd)
     greeks = legs.net_greeks(own)
     found, facts = evidence.collect(f, greeks, returns)
-    judged, parts = score.judge(found)
+    judged, limits = score.judge(found)
+    interval, error = score_error.of(f, found, judged.total, returns)
+    parts = schema.ScoreParts(
+        {name: number(weight, 4) for name, weight in limits.weights.items()},
+        limits.missing,
+        limits.reasons,
+        schema.ScoreInterval(number(interval.low, 2), number(interval.high, 2)),
+        number(error, 3),
+    )
     judged = _rounded(judged)
     butterfly = sections.butterfly(f, greeks)
     highest, lowest = float(upper[:SESSIONS].max()), float(lower[:SESSIONS].min())

@@ -26,6 +26,15 @@ class Measures(NamedTuple):
     seed: int
 
 
+class Errors(NamedTuple):
+    """Standard errors behind the numbers of a position."""
+
+    vol: float  # of the forecast volatility, relative
+    implied: float  # of the implied one, relative
+    ev_moved: tuple[float, float]  # ev_forecast with the forecast volatility one standard error lower and higher
+    ev_sampling: float  # of ev_forecast, from the number of simulated paths
+
+
 def expected_value(position: Position, measure: Measure, discount: float) -> float:
     """Discounted expected payoff minus the cost: I(K1) - 2 I(K2) + I(K3) plus the form's constant."""
     i = measure.put_value(np.array([position.lower, position.center, position.upper]))
@@ -154,7 +163,9 @@ def _assignment_flags(design: Design, spot: float, dividends_before: float) -> l
     return flags
 
 
-def assess(design: Design, m: Measures, spot: float, sigma_total: float, dividends_before: float) -> Risk:
+def assess(
+    design: Design, m: Measures, spot: float, sigma_total: float, dividends_before: float
+) -> tuple[Risk, Errors]:
     """Put a position under every measure.
 
     Parameters
@@ -181,7 +192,7 @@ def assess(design: Design, m: Measures, spot: float, sigma_total: float, dividen
         spread = np.nanmedian(0.5 * (slice_.iv_ask - np.nan_to_num(slice_.iv_bid)) / slice_.iv)
         iv_error = float(min(spread / math.sqrt(max(slice_.iv.size, 1)), 0.5))
     strikes = strikes_of(design)
-    return Risk(
+    found = Risk(
         pop_market=None if m.market is None else _market_interval(p, m.market, iv_error),
         pop_forecast=_forecast_interval(p, m),
         pop_empirical=_empirical_interval(p, m, design.sessions),
@@ -202,6 +213,7 @@ def assess(design: Design, m: Measures, spot: float, sigma_total: float, dividen
         cheapest_form=p.form,
         saving_vs_others=design.saving,
     )
+    return found, Errors(m.relative_error, iv_error, (moved[0], moved[1]), sampling)
 
 
 def probability_of_losing_half(position: Position, sample: Sample, discount: float) -> float:

@@ -4,9 +4,13 @@ Every part is 0 to 100 and can take any value in between; a part without evidenc
 spread over the others. The recommendation is decided by expected value and data quality first, by the total second.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from bq.schema import Components, Score, ScoreParts
+import numpy as np
+
+from bq.market.source import F64
+from bq.schema import Components, Score
 
 WEIGHTS: Final = {"price_match": 35.0, "vol_mispricing": 30.0, "stability": 20.0, "fourier_align": 15.0}
 MAX_PENALTY: Final = 20.0
@@ -14,55 +18,79 @@ STRONG_BUY, BUY, NEUTRAL = 75.0, 60.0, 45.0
 
 
 class Evidence(NamedTuple):
-    """What the score rests on."""
+    """What the score rests on; those that may be arrays can be drawn many times at once."""
 
-    ev_forecast: float
+    ev_forecast: float | F64
     ev_worst: float
     ev_shrunk: float | None
     max_loss: float
     vega: float  # of the position: its sign says which side of a mispriced volatility it is on
-    vol_mispricing: float | None  # per cent; None without an implied volatility
-    volatility_percentile: float  # of the forecast volatility in the name's own year
-    cycle_fit: float | None  # 0 to 1; None without a significant cycle
-    delta_share: float  # loss of a one-day move through delta, over the maximum loss
+    vol_mispricing: float | F64 | None  # per cent; None without an implied volatility
+    volatility_percentile: float | F64  # of the forecast volatility in the name's own year
+    cycle_fit: float | F64 | None  # 0 to 1; None without a significant cycle
+    delta_share: float | F64  # loss of a one-day move through delta, over the maximum loss
     quotes: bool  # priced from usable quotes
     grade: str
     measures_agree: bool  # on the sign of the expected value
     flags: tuple[str, ...]  # what else limits the recommendation
 
 
-def _percent(value: float) -> float:
-    return min(max(value, 0.0), 100.0)
+def _percent(value: float | F64) -> F64:
+    return np.clip(value, 0.0, 100.0)
 
 
-def components(e: Evidence) -> tuple[Components, dict[str, float]]:
-    """Compute the parts and the weights of those with evidence (they add up to 100)."""
-    price_match = _percent(50.0 + 100.0 * e.ev_forecast / e.max_loss) if e.max_loss > 0.0 else 0.0
-    parts: dict[str, float | None] = {
+def _parts(e: Evidence) -> dict[str, F64 | None]:
+    """Compute the parts, None where there is no evidence."""
+    price_match = _percent(50.0 + 100.0 * e.ev_forecast / e.max_loss) if e.max_loss > 0.0 else np.zeros(())
+    short = -1.0 if e.vega > 0.0 else 1.0
+    return {
         # Expected profit under the forecast for each dollar at risk: 50 is fair, +-50 % of the risk are the ends.
         "price_match": price_match if e.quotes else None,
         # Implied over forecast volatility, on the side of the position's vega: +-20 % are the ends.
-        "vol_mispricing": None
-        if e.vol_mispricing is None
-        else _percent(50.0 + 2.5 * e.vol_mispricing * (-1.0 if e.vega > 0.0 else 1.0)),
+        "vol_mispricing": None if e.vol_mispricing is None else _percent(50.0 + 2.5 * e.vol_mispricing * short),
         # Calm compared with the name's own year.
         "stability": _percent(100.0 - e.volatility_percentile),
         # Where a significant cycle points, measured in wings from the centre.
         "fourier_align": None if e.cycle_fit is None else _percent(100.0 * e.cycle_fit),
     }
-    present = {name: WEIGHTS[name] for name, value in parts.items() if value is not None}
-    whole = sum(present.values())
-    weights = {name: 100.0 * weight / whole for name, weight in present.items()}
-    penalty = min(MAX_PENALTY, 100.0 * e.delta_share)
-    values = {name: value or 0.0 for name, value in parts.items()}
-    return Components(delta_penalty=penalty, **values), weights
 
 
-def judge(e: Evidence) -> tuple[Score, ScoreParts]:
+def _weights(parts: Mapping[str, F64 | None]) -> dict[str, float]:
+    """Give the weights of the parts with evidence; they add up to 100."""
+    whole = sum(WEIGHTS[name] for name, value in parts.items() if value is not None)
+    return {name: 100.0 * WEIGHTS[name] / whole for name, value in parts.items() if value is not None}
+
+
+def _penalty(e: Evidence) -> F64:
+    return np.minimum(MAX_PENALTY, 100.0 * e.delta_share)
+
+
+def totals(e: Evidence) -> F64:
+    """Compute the total of one or of many draws of the evidence, whatever the quotes are worth."""
+    parts = _parts(e)
+    weighted = [weight * part for name, weight in _weights(parts).items() if (part := parts[name]) is not None]
+    return _percent(sum(weighted) / 100.0 - _penalty(e))
+
+
+def components(e: Evidence) -> tuple[Components, dict[str, float]]:
+    """Compute the parts and the weights of those with evidence (they add up to 100)."""
+    parts = _parts(e)
+    values = {name: 0.0 if value is None else float(value) for name, value in parts.items()}
+    return Components(delta_penalty=float(_penalty(e)), **values), _weights(parts)
+
+
+class Limits(NamedTuple):
+    """How a total came about: the weights, the parts without evidence, what limited the recommendation."""
+
+    weights: dict[str, float]
+    missing: list[str]
+    reasons: list[str]
+
+
+def judge(e: Evidence) -> tuple[Score, Limits]:
     """Score a position and recommend, or refuse."""
     parts, weights = components(e)
-    total = sum(weights[name] * getattr(parts, name) for name in weights) / 100.0 - parts.delta_penalty
-    total = _percent(total)
+    total = float(totals(e))
     reasons = list(e.flags)
     if e.grade == "D":
         reasons.append("quotes_not_usable")
@@ -94,5 +122,5 @@ def judge(e: Evidence) -> tuple[Score, ScoreParts]:
     missing = [name for name in WEIGHTS if name not in weights]
     return (
         Score(total, parts, recommendation, confidence),  # type: ignore[arg-type]
-        ScoreParts(weights, missing, sorted(set(reasons))),
+        Limits(weights, missing, sorted(set(reasons))),
     )

@@ -62,7 +62,6 @@ def rolling_vol(returns: F64, window: int) -> F64:
     return 0.01 * np.sqrt(sums / window * SESSIONS_A_YEAR)
 
 
-def percentile_in_own_year(returns: F64, window: int, value: float) -> float:
-    """Say what share (0 to 100) of the last year's realised volatilities over `window` sessions lies below a value."""
-    history = rolling_vol(returns, window)[-SESSIONS_A_YEAR:]
-    return 100.0 * float(np.mean(history < value))
+def year_of_vols(returns: F64, window: int) -> F64:
+    """Give the last year's realised volatilities over `window` sessions, oldest first."""
+    return rolling_vol(returns, window)[-SESSIONS_A_YEAR:]

@@ -22,7 +22,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     market: str = "yahoo"  # sample | files:DIR | yahoo
     as_of: str = ""  # ISO time that stands for "now" in files: and sample: empty means the data's own
     rate: float = 0.04  # continuous, used where the market has no curve
-    state_dir: str = ".state"  # bars kept on disk, tasks, snapshot of the cache
+    state_dir: str = ".state"  # bars kept on disk, tasks, snapshot of the cache, scans
+    database_url: str = (
+        ""  # where scans are stored: postgresql://..., sqlite:///FILE; empty for a file in the state dir
+    )
     yahoo_rate: float = 1.0  # requests a second to Yahoo, sustained
     yahoo_burst: float = 10.0  # requests to Yahoo that may go at once after a pause
     yahoo_url: str = ""  # sends Yahoo's requests elsewhere: to a stub, for trials

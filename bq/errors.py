@@ -23,6 +23,7 @@ HTTP_STATUS: Final = {
     "too_many_requests": 429,  # this client asks too much (retry_after)
     "source_failed": 502,  # the source answered with an error, or with nothing that can be trusted
     "too_busy": 503,  # the waiting room is full, or the deadline cannot be met (retry_after)
+    "storage_failed": 503,  # the database of scans does not answer; analyses need none (retry_after)
     "not_ready": 503,  # kernels still compiling, or shutting down (retry_after)
     "compute_failed": 500,  # a row came back without an answer: a defect of ours
     "internal": 500,

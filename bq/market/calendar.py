@@ -188,6 +188,18 @@ def last_closed_session(moment: dt.datetime) -> np.datetime64:
     return np.datetime64(table.day[np.searchsorted(table.close, second, side="right") - 1])
 
 
+def session_at(moment: dt.datetime) -> np.datetime64:
+    """Name the session that trades at a moment, or, while the exchange is closed, the last one that has opened.
+
+    Examples
+    --------
+    >>> str(session_at(dt.datetime(2025, 9, 28, 18, tzinfo=dt.UTC)))  # a Sunday: Friday's prices stand
+    '2025-09-26'
+    """
+    table, second = _table_for(moment)
+    return np.datetime64(table.day[np.searchsorted(table.open, second, side="right") - 1])
+
+
 def next_session(day: dt.date | np.datetime64) -> np.datetime64:
     """Name the first session on or after a day."""
     wanted = as_day(day)

@@ -174,3 +174,10 @@ def test_days_without_a_session_end_at_four_o_clock() -> None:
     days = np.array(["2025-07-03", "2025-07-05"], "datetime64[D]")
     got = calendar.close_seconds(days).astype("datetime64[s]").astype(str).tolist()
     assert got == ["2025-07-03T17:00:00", "2025-07-05T20:00:00"]
+
+
+def test_the_session_at_a_moment_is_the_last_one_that_has_opened() -> None:
+    at = dt.datetime(2025, 9, 29, 13, 29, 59, tzinfo=dt.UTC)  # Monday, one second before the opening
+    assert str(calendar.session_at(at)) == "2025-09-26"
+    assert str(calendar.session_at(at + dt.timedelta(seconds=1))) == "2025-09-29"
+    assert str(calendar.session_at(at + dt.timedelta(hours=20))) == "2025-09-29"

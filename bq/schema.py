@@ -207,7 +207,7 @@ class TradeSuggestion(Struct, frozen=True):
     key_risks: list[str]
 
 
-class FourierPoint(Struct, frozen=True):
+class FourierPoint(Struct, frozen=True, gc=False):
     """One session of the decomposition chart."""
 
     date: str
@@ -216,7 +216,7 @@ class FourierPoint(Struct, frozen=True):
     midFreq: Price  # noqa: N815
 
 
-class ForecastPoint(Struct, frozen=True):
+class ForecastPoint(Struct, frozen=True, gc=False):
     """One session of the forecast chart: `actual` in the past, the band in the future."""
 
     date: str
@@ -226,7 +226,7 @@ class ForecastPoint(Struct, frozen=True):
     lower: float | None = None
 
 
-class VolatilityPoint(Struct, frozen=True):
+class VolatilityPoint(Struct, frozen=True, gc=False):
     """One session of the volatility chart."""
 
     date: str
@@ -234,7 +234,7 @@ class VolatilityPoint(Struct, frozen=True):
     predicted: Vol
 
 
-class SpectrumPoint(Struct, frozen=True):
+class SpectrumPoint(Struct, frozen=True, gc=False):
     """One frequency of the periodogram."""
 
     period: Days
@@ -272,7 +272,7 @@ class Quality(Struct, frozen=True):
     rate_source: str
 
 
-class ExtendedCycle(Struct, frozen=True):
+class ExtendedCycle(Struct, frozen=True, gc=False):
     """A candidate cycle with its evidence, significant or not."""
 
     period: Days
@@ -310,7 +310,7 @@ class SmileParams(Struct, frozen=True):
     model: str
 
 
-class SmileQuote(Struct, frozen=True):
+class SmileQuote(Struct, frozen=True, gc=False):
     """One out-of-the-money quote as volatilities; the European ones of the American quotes."""
 
     strike: Price
@@ -385,7 +385,7 @@ class Leg(Struct, frozen=True):
     greeks: LegGreeks
 
 
-class Interval(Struct, frozen=True):
+class Interval(Struct, frozen=True, gc=False):
     """A number and its 95 % interval."""
 
     value: float
@@ -477,7 +477,7 @@ class ScoreParts(Struct, frozen=True):
     std_error: Annotated[float, Meta(description="bootstrap standard error of score.total, in points")]
 
 
-class TermPoint(Struct, frozen=True):
+class TermPoint(Struct, frozen=True, gc=False):
     """Implied and forecast volatility to one expiry."""
 
     expiry: str

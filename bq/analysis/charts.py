@@ -1,5 +1,9 @@
 """What today's charts draw: the last sessions, the forecast fan, volatility, spectrum and densities, as plain lists."""
 
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -7,6 +11,7 @@ import numpy as np
 from bq import schema
 from bq.analysis.findings import Findings
 from bq.analysis.forecast import SESSIONS
+from bq.analysis.rounding import numbers
 from bq.analysis.volatility import SESSIONS_A_YEAR, rolling_vol
 from bq.market import calendar
 from bq.market.source import F64, Days
@@ -18,78 +23,75 @@ DENSITY_POINTS: Final = 61
 SPLIT_LIKE: Final = 0.3  # log distance of the spot from the last close that no market move explains
 
 
-def _labels(days: Days) -> list[str]:
-    return [f"{text[5:7]}/{text[8:10]}" for text in days.astype("datetime64[D]").astype(str)]
+@lru_cache(maxsize=1024)
+def _labels_of(days: bytes) -> tuple[str, ...]:
+    return tuple(f"{text[5:7]}/{text[8:10]}" for text in np.frombuffer(days, "datetime64[D]").astype(str).tolist())
+
+
+def _labels(days: Days) -> tuple[str, ...]:
+    """Write days as MM/DD; the names of a market share their sessions, so most are written once."""
+    return _labels_of(days.astype("datetime64[D]").tobytes())
+
+
+@lru_cache(maxsize=64)
+def _labels_after(last: np.datetime64) -> tuple[str, ...]:
+    return _labels(calendar.sessions_between(last + 1, last + 60)[:SESSIONS])
 
 
 def _scale(f: Findings) -> float:
     """Put a history that was adjusted for a later split on the level of the quotes."""
     ratio = f.spot / float(f.snapshot.bars.close[-1])
-    return ratio if abs(np.log(ratio)) > SPLIT_LIKE else 1.0
+    return ratio if abs(math.log(ratio)) > SPLIT_LIKE else 1.0
 
 
-def bands(f: Findings) -> tuple[F64, F64]:
+def bands(f: Findings) -> tuple[list[float], list[float]]:
     """Slow level and significant cycles of the price, in dollars, over the sessions that were analysed."""
     n = int(f.panel.returns_length[f.row]) + 1
-    scale = _scale(f)
-    level = np.exp(f.cycles.low[f.row, :n]) * scale
-    return level, level * np.expm1(f.cycles.mid[f.row, :n])
+    level = np.exp(f.cycles.low[f.row, :n]) * _scale(f)
+    mid = f.cycles.mid[f.row, :n]
+    return numbers(level, 2), numbers(level * np.expm1(mid), 3) if mid.any() else [0.0] * n
 
 
-def chart_data(f: Findings, returns: F64, middle: F64, upper: F64, lower: F64) -> schema.ChartData:
-    """Build all four charts."""
+def chart_data(
+    f: Findings, returns: F64, signals: tuple[list[float], list[float]], fan: Sequence[F64]
+) -> schema.ChartData:
+    """Build all four charts.
+
+    Parameters
+    ----------
+    signals : two lists of numbers
+        What `bands` gives.
+    fan : three arrays (at least 30,)
+        Middle, upper and lower bound of the forecast, dollars.
+    """
     bars, scale = f.snapshot.bars, _scale(f)
-    low, mid = bands(f)
-    points = min(FOURIER_POINTS, low.size)
-    adjusted = bars.model_close[-points:] * scale
+    low, mid = signals
+    points = min(FOURIER_POINTS, len(low))
+    adjusted = np.round(bars.model_close[-points:] * scale, 2).tolist()
     days = _labels(bars.date[-points:])
-    rows = zip(
-        days, np.round(adjusted, 2).tolist(), np.round(low[-points:], 2).tolist(), np.round(mid[-points:], 3).tolist(),
-        strict=True,
-    )  # fmt: skip
     return schema.ChartData(
-        fourier=[schema.FourierPoint(*row) for row in rows],
-        price_forecast=_price(f, scale, middle, upper, lower),
+        fourier=list(map(schema.FourierPoint, days, adjusted, low[-points:], mid[-points:])),
+        price_forecast=_price(f, scale, fan),
         volatility=_volatility(f, returns),
         spectrum=_spectrum(f),
     )
 
 
-def _price(f: Findings, scale: float, middle: F64, upper: F64, lower: F64) -> list[schema.ForecastPoint]:
+def _price(f: Findings, scale: float, fan: Sequence[F64]) -> list[schema.ForecastPoint]:
     bars = f.snapshot.bars
-    past = [
-        schema.ForecastPoint(day, actual=close)
-        for day, close in zip(
-            _labels(bars.date[-PAST_POINTS:]), np.round(bars.close[-PAST_POINTS:] * scale, 2).tolist(), strict=True
-        )
-    ]
-    last = bars.date[-1]
-    days = _labels(calendar.sessions_between(last + 1, last + 60)[:SESSIONS])
-    future = [
-        schema.ForecastPoint(day, None, *values)
-        for day, *values in zip(
-            days,
-            np.round(middle[:SESSIONS], 2).tolist(),
-            np.round(upper[:SESSIONS], 2).tolist(),
-            np.round(lower[:SESSIONS], 2).tolist(),
-            strict=True,
-        )
-    ]
-    return past + future
+    closes = np.round(bars.close[-PAST_POINTS:] * scale, 2).tolist()
+    past = map(schema.ForecastPoint, _labels(bars.date[-PAST_POINTS:]), closes)
+    values = (np.round(line[:SESSIONS], 2).tolist() for line in fan)
+    future = map(schema.ForecastPoint, _labels_after(bars.date[-1]), repeat(None), *values)
+    return [*past, *future]
 
 
 def _volatility(f: Findings, returns: F64) -> list[schema.VolatilityPoint]:
-    realized = rolling_vol(returns, REALIZED_WINDOW)
-    n = min(FOURIER_POINTS, realized.size)
-    sigma2 = f.volatility.sigma2[f.row, : returns.size]
-    predicted = 0.01 * np.sqrt(sigma2 * SESSIONS_A_YEAR)
-    rows = zip(
-        _labels(f.snapshot.bars.date[-n:]),
-        np.round(realized[-n:], 4).tolist(),
-        np.round(predicted[-n:], 4).tolist(),
-        strict=True,
-    )
-    return [schema.VolatilityPoint(*row) for row in rows]
+    realized = rolling_vol(returns, REALIZED_WINDOW)[-FOURIER_POINTS:]
+    n = realized.size
+    predicted = 0.01 * np.sqrt(f.volatility.sigma2[f.row, returns.size - n : returns.size] * SESSIONS_A_YEAR)
+    days = _labels(f.snapshot.bars.date[-n:])
+    return list(map(schema.VolatilityPoint, days, np.round(realized, 4).tolist(), np.round(predicted, 4).tolist()))
 
 
 def _spectrum(f: Findings) -> list[schema.SpectrumPoint]:
@@ -98,7 +100,7 @@ def _spectrum(f: Findings) -> list[schema.SpectrumPoint]:
     period = np.round(s.period[i][band], 2).tolist()
     power = np.round(s.power[i][band], 4).tolist()
     share = np.round(100.0 * s.power_share[i][band], 3).tolist()
-    return [schema.SpectrumPoint(p, w, x, p) for p, w, x in zip(period, power, share, strict=True)]
+    return list(map(schema.SpectrumPoint, period, power, share, period))
 
 
 def densities(f: Findings) -> schema.Density:

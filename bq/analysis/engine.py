@@ -4,8 +4,10 @@ Pure: the same snapshot gives the same analysis whatever else is in the batch. K
 left for each ticker is choosing and writing down.
 """
 
+import datetime as dt
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -129,20 +131,20 @@ def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Pro
 
 def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> Target:
     """Choose the expiry: the usable listed one nearest 30 days, else the Friday session nearest 30 days."""
-    today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
     good = [s for s in slices if s.svi is not None] if q.grade != "D" else []
     if good:
         s = min(good, key=lambda part: (abs(part.dte - chain.DTE_TARGET), part.dte))
         return Target(s.expiry, s.dte, s.tau, s.sessions, s)
+    return _assumed_target(snapshot.as_of)
+
+
+@lru_cache(maxsize=64)
+def _assumed_target(as_of: dt.datetime) -> Target:
+    today = np.datetime64(calendar.local_date(as_of), "D")
     days = calendar.fridays(today + chain.DTE_LOW, today + chain.DTE_HIGH)
     expiry = days[np.argmin(np.abs((days - today).astype(np.int64) - chain.DTE_TARGET))]
-    return Target(
-        expiry,
-        int((expiry - today).astype(int)),
-        float(calendar.tau(snapshot.as_of, expiry)),
-        calendar.sessions_to(snapshot.as_of, expiry),
-        None,
-    )
+    dte = int((expiry - today).astype(int))
+    return Target(expiry, dte, float(calendar.tau(as_of, expiry)), calendar.sessions_to(as_of, expiry), None)
 
 
 def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:

@@ -55,6 +55,7 @@ def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
     )
     judged = _rounded(judged)
     butterfly = sections.butterfly(f, greeks)
+    signals = charts.bands(f)
     highest, lowest = float(upper[:SESSIONS].max()), float(lower[:SESSIONS].min())
     return Analysis(
         ticker=snapshot.ticker,
@@ -65,14 +66,14 @@ def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
         lower_bound=number(lowest, 4),
         price_stability=number(100.0 * (highest - lowest) / f.spot, 4),
         risk_level=sections.risk_level(f),
-        fourier=sections.fourier(f),
+        fourier=sections.fourier(f, signals),
         arima=sections.arima(f, middle, upper, lower),
         garch=sections.garch(f, facts, returns),
         butterfly=butterfly,
         signals=facts.signals,
         score=judged,
         trade_suggestion=sections.suggestion(f, judged, facts.signals, butterfly),
-        chart_data=charts.chart_data(f, returns, middle, upper, lower),
+        chart_data=charts.chart_data(f, returns, signals, (middle, upper, lower)),
         extended=extended.write(f, own, facts, parts, version),
     )
 

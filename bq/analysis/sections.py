@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from bq import schema
-from bq.analysis import charts
 from bq.analysis.chain import Slice
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
@@ -27,7 +26,7 @@ def risk_level(f: Findings) -> Any:
     return "LOW" if half < LOW_RISK else "MEDIUM" if half < MEDIUM_RISK else "HIGH"
 
 
-def fourier(f: Findings) -> schema.Fourier:
+def fourier(f: Findings, signals: tuple[list[float], list[float]]) -> schema.Fourier:
     """Write trend and significant cycles."""
     i, c, t = f.row, f.cycles.cycles, f.cycles.trend
     periods = [
@@ -39,7 +38,6 @@ def fourier(f: Findings) -> schema.Fourier:
     direction = "FLAT" if abs(t_stat) <= float(t.critical[i]) else "UP" if t_stat > 0.0 else "DOWN"
     code = int(f.cycles.phase.position[i]) if periods else spectral.UNDETERMINED
     position = {spectral.PEAK: "PEAK", spectral.TROUGH: "TROUGH"}.get(code, "UNDETERMINED")
-    low, mid = charts.bands(f)
     return schema.Fourier(
         trend_direction=direction,  # type: ignore[arg-type]
         trend_slope=number(slope, 5),
@@ -49,8 +47,8 @@ def fourier(f: Findings) -> schema.Fourier:
         period_strength=periods[0].power_pct if periods else 0.0,
         butterfly_type=f.design.position.form,
         strategy_reason=_reason(f, bool(periods)),
-        low_freq_signal=numbers(low, 2),
-        mid_freq_signal=numbers(mid, 3),
+        low_freq_signal=signals[0],
+        mid_freq_signal=signals[1],
     )
 
 

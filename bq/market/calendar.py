@@ -65,7 +65,7 @@ def _sessions(first: int, last: int) -> _Table:
 
 
 def _year(day: np.datetime64) -> int:
-    return int(day.astype("datetime64[Y]").astype(np.int64)) + 1970
+    return int(day.astype("datetime64[D]").item().year)
 
 
 def _table_for(moment: dt.datetime) -> tuple[_Table, int]:
@@ -298,11 +298,14 @@ def tau(as_of: dt.datetime, expiry: dt.date | np.datetime64 | Days) -> float | F
     """
     if as_of.tzinfo is None:
         raise ValueError(f"{as_of.isoformat()} has no time zone")
+    now = as_of.timestamp()
     day = np.asarray(expiry, "datetime64[D]")
+    if day.ndim == 0:
+        return (_four_o_clock(int(day.astype(np.int64))) - now) / SECONDS_PER_YEAR
     distinct, back = np.unique(day, return_inverse=True)
     end = np.array([_four_o_clock(int(d)) for d in distinct.astype(np.int64)], np.float64)
-    years = (end - as_of.timestamp()) / SECONDS_PER_YEAR
-    return float(years[0]) if day.ndim == 0 else years[back].reshape(day.shape)
+    years: F64 = (end - now) / SECONDS_PER_YEAR
+    return years[back].reshape(day.shape)
 
 
 def local_date(moment: dt.datetime) -> dt.date:

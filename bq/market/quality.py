@@ -23,20 +23,22 @@ an hour. B: 60 % and 25 %. D: fewer than six usable, or under 30 %. C: the rest.
 """
 
 import datetime as dt
+import math
 from collections.abc import Iterable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, SupportsInt, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bq.market import calendar
-from bq.market.source import F64, Bars, Bool, Chain, Snapshot
+from bq.market.source import F64, Bars, Bool, Chain, Days, Snapshot
 from bq.schema import Reason
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Grade: TypeAlias = Literal["A", "B", "C", "D", "none"]
 
 SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0)
+SPLIT_LIKE: Final = math.exp(0.35)  # a smaller move needs no split
 LOOK_BACK: Final = 756  # bars
 SHORT: Final = 250
 CONSTANT_RUN = 5  # sessions with one and the same close
@@ -65,7 +67,7 @@ def inspect(snapshot: Snapshot) -> ChainQuality:
     return quotes._replace(reasons=quotes.reasons + tuple(bars))
 
 
-def _counted(counts: Iterable[tuple[str, int]]) -> list[Reason]:
+def _counted(counts: Iterable[tuple[str, SupportsInt]]) -> list[Reason]:
     return [Reason(code, int(count)) for code, count in counts if count]
 
 
@@ -77,39 +79,54 @@ def bar_reasons(bars: Bars, as_of: dt.datetime) -> list[Reason]:
     date, volume = bars.date[recent], bars.volume[recent]
     open_, high, low, close = bars.open[recent], bars.high[recent], bars.low[recent], bars.close[recent]
     positive = (open_ > 0.0) & (high > 0.0) & (low > 0.0) & (close > 0.0)
-    step = np.diff(date).astype(np.int64)
     inconsistent = (high < np.maximum(open_, close) * (1.0 - 1e-6)) | (low > np.minimum(open_, close) * (1.0 + 1e-6))
-    sessions = calendar.sessions_between(date.min(), date.max())
+    missing, off, unsorted, duplicate = _dates(date)
     return _counted(
         (
             ("bars_split_like_jump", _split_like(bars.model_close[recent])),
             ("bars_constant_stretch", _constant(close)),
-            ("bars_zero_volume", (volume == 0.0).sum()),
-            ("bars_missing_sessions", (~np.isin(sessions, date)).sum()),
-            ("bars_off_calendar", (~np.isin(date, sessions)).sum()),
-            ("bars_inconsistent", (inconsistent & positive).sum()),
-            ("bars_not_positive", (~positive).sum()),
-            ("bars_unsorted", (step < 0).sum()),
-            ("bars_duplicate", date.size - np.unique(date).size),
+            ("bars_zero_volume", np.count_nonzero(volume == 0.0)),
+            ("bars_missing_sessions", missing),
+            ("bars_off_calendar", off),
+            ("bars_inconsistent", np.count_nonzero(inconsistent & positive)),
+            ("bars_not_positive", positive.size - np.count_nonzero(positive)),
+            ("bars_unsorted", unsorted),
+            ("bars_duplicate", duplicate),
             ("bars_live_last", int(calendar.close_seconds(date[-1:])[0] > as_of.timestamp())),
             ("bars_short", bars.date.size if bars.date.size < SHORT else 0),
         )
     )
 
 
+def _dates(date: Days) -> tuple[int, int, int, int]:
+    """Count missing sessions, days off the calendar, steps back in time and repeated days."""
+    sessions = calendar.sessions_between(date.min(), date.max())
+    if np.array_equal(date, sessions):  # as good as always, and a hundred times faster than looking
+        return 0, 0, 0, 0
+    missing = np.count_nonzero(~np.isin(sessions, date))
+    off = np.count_nonzero(~np.isin(date, sessions))
+    unsorted = np.count_nonzero(np.diff(date).astype(np.int64) < 0)
+    return int(missing), int(off), int(unsorted), date.size - np.unique(date).size
+
+
 def _split_like(close: F64) -> int:
     """Count the days whose move is that of a usual split, up or down."""
     known = (close[1:] > 0.0) & (close[:-1] > 0.0)
     ratio = np.divide(close[1:], close[:-1], out=np.ones(known.size), where=known)
-    jumps = np.zeros(ratio.size, dtype=np.bool_)
-    for split in SPLIT_RATIOS:
-        jumps |= (np.abs(ratio / split - 1.0) < 0.03) | (np.abs(ratio * split - 1.0) < 0.03)
-    return int((jumps & (np.abs(np.log(ratio)) > 0.35)).sum())
+    ratio = ratio[(ratio > SPLIT_LIKE) | (ratio < 1.0 / SPLIT_LIKE)]
+    if ratio.size == 0:
+        return 0
+    split = np.array(SPLIT_RATIOS)[:, None]
+    jumps = (np.abs(ratio / split - 1.0) < 0.03) | (np.abs(ratio * split - 1.0) < 0.03)
+    return int(np.count_nonzero(jumps.any(axis=0)))
 
 
 def _constant(close: F64) -> int:
     """Count the stretches of five or more equal closes."""
-    same = np.concatenate(([False], close[1:] == close[:-1], [False]))
+    equal = close[1:] == close[:-1]
+    if not equal.any():
+        return 0
+    same = np.concatenate(([False], equal, [False]))
     edges = np.flatnonzero(np.diff(same.astype(np.int8)))
     return int((edges[1::2] - edges[::2] >= CONSTANT_RUN - 1).sum())
 

@@ -1,16 +1,17 @@
 """ButterQuant: where each share is going, how much it will move, and which butterfly, if any, is worth buying.
 
 `bq.analyze(["AAPL", "MSFT"], market="files:DIR", detail="full")` is the engine behind the server, as a function;
-`bq.price` and `bq.implied_vol` take and give arrays or DataFrames.
+`bq.price` and `bq.implied_vol` take and give arrays or DataFrames, `bq.what_if`
+judges a position of one's own.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bq.library import analyze
-    from bq.options import implied_vol, price
+    from bq.options import implied_vol, price, what_if
 
-__all__ = ["analyze", "implied_vol", "price"]
+__all__ = ["analyze", "implied_vol", "price", "what_if"]
 
 
 def __getattr__(name: str) -> Any:

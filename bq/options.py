@@ -1,7 +1,13 @@
-"""Options as arrays or frames in Python: the functions behind `POST /api/price` and `POST /api/implied-vol`."""
+"""Options in Python: arrays or frames of them, and a position of one's own, as the HTTP interface answers them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import msgspec
+
+from bq.errors import Failure, Problem, bad_request
+from bq.market.open import open_market
+from bq.schema_what_if import WhatIfBody
 
 
 def price(
@@ -87,6 +93,51 @@ def implied_vol(
 
     given = {"price": price, "spot": spot, "strike": strike, "tau": tau, "rate": rate, "dividend": dividend}
     return _over_frames(given | {"is_call": is_call, "style": style}, pricing.implied_vol_rows)
+
+
+def what_if(
+    ticker: str, legs: Iterable[Mapping[str, Any]], market: str | None = None, as_of: str | None = None
+) -> dict[str, Any]:
+    """Put one's own legs on a ticker under every measure, as `POST /api/what-if` does.
+
+    Parameters
+    ----------
+    ticker : str
+    legs : iterable of mapping
+        Each with `type` ("call" or "put"), `strike`, `expiry` ("YYYY-MM-DD" or a date), `quantity` (negative: sold),
+        and `price` where it is not the ask (bought) or the bid (sold).
+    market, as_of : str, optional
+        As in `bq.analyze`.
+
+    Returns
+    -------
+    dict
+        The `data` of the HTTP answer: cost, greatest profit and loss, break-evens, Greeks, `risk`, `payoff`.
+
+    Raises
+    ------
+    Failure
+        When the market cannot be opened, the ticker has no answer, or a leg cannot be taken; the text names it.
+    """
+    from bq import library
+    from bq.analysis import given_legs, whatif
+
+    (name,) = library.normalise(ticker)
+    try:
+        asked = msgspec.convert({"ticker": name, "legs": [dict(leg) for leg in legs]}, WhatIfBody)
+    except msgspec.ValidationError as error:
+        raise Failure(bad_request(f"The legs do not read: {error}")) from None
+    source = open_market(library.settings_for(market, as_of), library.now)
+    try:
+        (snapshot,) = source.fetch([name])
+    finally:
+        source.close()
+    study = snapshot if isinstance(snapshot, Problem) else given_legs.study(snapshot)
+    found = study if isinstance(study, Problem) else whatif.assess(study, asked.legs)
+    if isinstance(found, Problem):
+        raise Failure(found)
+    answer: dict[str, Any] = msgspec.to_builtins(found)
+    return answer
 
 
 def _over_frames(given: dict[str, Any], work: Callable[[Any], Any]) -> Any:

@@ -79,6 +79,14 @@ class Slice(msgspec.Struct):
         """Implied continuous carry: what the forward says the share pays, borrow included."""
         return self.rate - float(np.log(self.forward / self.spot)) / self.tau
 
+    @property
+    def iv_error(self) -> float:
+        """Relative standard error of the smile's level: half a spread a quote, over the root of their number."""
+        if self.iv is None or self.iv_ask is None or self.iv_bid is None:
+            return 0.0
+        spread = np.nanmedian(0.5 * (self.iv_ask - np.nan_to_num(self.iv_bid)) / self.iv)
+        return float(min(spread / np.sqrt(max(self.iv.size, 1)), 0.5))
+
     def sigma(self, strike: F64 | float) -> F64:
         """Volatility of the fitted smile at strikes."""
         k = np.log(np.atleast_1d(np.asarray(strike, dtype=np.float64)) / self.forward)
@@ -103,14 +111,14 @@ def _side(chain: Chain, rows: np.ndarray, strike: F64, usable: np.ndarray) -> Si
     return Side(bid, ask, row)
 
 
-def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality) -> list[Slice]:
-    """Cut a chain into its expiries in the horizon; only usable quotes carry prices."""
+def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: Days | None = None) -> list[Slice]:
+    """Cut a chain into its expiries (those in the horizon, unless told); only usable quotes carry prices."""
     chain = snapshot.chain
     if chain is None:
         return []
     today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
     found = []
-    for expiry in horizon_expiries(chain, today):
+    for expiry in horizon_expiries(chain, today) if expiries is None else expiries:
         rows = np.flatnonzero(chain.expiry == expiry)
         strike = np.unique(chain.strike[rows])
         calls, puts = rows[chain.is_call[rows]], rows[~chain.is_call[rows]]

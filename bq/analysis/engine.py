@@ -153,7 +153,8 @@ def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
     spot = snapshot.spot if target.slice is None else target.slice.spot
     total = volatility.total_variance(batch.volatility.ahead[i], target.sessions)
     forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
-    m = _measures(i, snapshot, batch, target, forward)
+    relative_error = float(batch.volatility.relative_error[i])
+    m = measures_of(snapshot, batch.simulated[target.sessions][i], relative_error, target, forward)
     outlook = Outlook(
         spot=spot,
         median=float(np.median(m.forecast.prices)),
@@ -202,8 +203,19 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
     )
 
 
-def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward: float) -> risk.Measures:
-    sample = measures.Sample.of(batch.simulated[target.sessions][i], forward)
+def measures_of(
+    snapshot: Snapshot, simulated: np.ndarray, relative_error: float, target: Target, forward: float
+) -> risk.Measures:
+    """Bring the distributions of the price at an expiry together.
+
+    Parameters
+    ----------
+    simulated : (4096,) float64
+        Log returns to the expiry.
+    relative_error : float
+        Of the forecast volatility.
+    """
+    sample = measures.Sample.of(simulated, forward)
     logs = np.log(snapshot.bars.model_close)
     empirical = path = None
     if logs.size >= panel.LEAST_RETURNS + target.sessions:
@@ -211,9 +223,7 @@ def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward:
         empirical = measures.Sample.of(path, forward)
     s = target.slice
     market = measures.Market(s.svi, s.forward) if s is not None and s.svi is not None else None
-    return risk.Measures(
-        market, sample, empirical, path, float(batch.volatility.relative_error[i]), forecast.seed_of(snapshot)
-    )
+    return risk.Measures(market, sample, empirical, path, relative_error, forecast.seed_of(snapshot))
 
 
 def warm_up() -> tuple[float, float]:

@@ -101,6 +101,10 @@ class Market(NamedTuple):
         k = np.log(np.atleast_1d(np.asarray(price, dtype=np.float64)) / self.forward)
         return density.cdf(self.svi, k[None, :])[0]
 
+    def scaled(self, factor: float) -> "Market":
+        """Multiply the smile's total variance by a factor, keeping the forward."""
+        return Market(self.svi._replace(a=self.svi.a * factor, b=self.svi.b * factor), self.forward)
+
     def density_on(self, grid: F64) -> F64:
         """Evaluate the closed form of the smile's density, per dollar."""
         return density.density(self.svi, np.log(grid / self.forward)[None, :])[0] / grid

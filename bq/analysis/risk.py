@@ -108,8 +108,7 @@ def _market_interval(position: Position, market: Market, iv_error: float) -> Int
     moved = []
     for sign in (-1.0, 1.0):
         factor = max(1.0 + sign * SHORT * iv_error, 0.1) ** 2
-        svi = market.svi._replace(a=market.svi.a * factor, b=market.svi.b * factor)
-        moved.append(probability_of_profit(position, Market(svi, market.forward)))
+        moved.append(probability_of_profit(position, market.scaled(factor)))
     return Interval(value, _clip(min(value, *moved)), _clip(max(value, *moved)))
 
 
@@ -128,7 +127,7 @@ def _empirical_interval(position: Position, m: Measures, sessions: int) -> Inter
     return Interval(value, _clip(min(value, float(low))), _clip(max(value, float(high))))
 
 
-def _kelly(pnl: F64, max_loss: float) -> float:
+def kelly(pnl: F64, max_loss: float) -> float:
     """Solve E[x / (1 + f x)] = 0 for the growth-optimal share of capital (Kelly 1956), x = profit over maximum loss."""
     x = pnl / max_loss
     if x.mean() <= 0.0:
@@ -186,11 +185,7 @@ def assess(
     known = [ev for ev in (ev_forecast, ev_market, ev_empirical) if ev is not None]
     ev_worst = min(known) - error
     tail = np.sort(pnl)[: max(1, pnl.size // 20)]
-    slice_ = design.source
-    iv_error = 0.0
-    if slice_ is not None and slice_.iv is not None and slice_.iv_ask is not None and slice_.iv_bid is not None:
-        spread = np.nanmedian(0.5 * (slice_.iv_ask - np.nan_to_num(slice_.iv_bid)) / slice_.iv)
-        iv_error = float(min(spread / math.sqrt(max(slice_.iv.size, 1)), 0.5))
+    iv_error = 0.0 if design.source is None else design.source.iv_error
     strikes = strikes_of(design)
     found = Risk(
         pop_market=None if m.market is None else _market_interval(p, m.market, iv_error),
@@ -207,7 +202,7 @@ def assess(
         touch_center=touch(spot, float(strikes[1]), sigma_total),
         touch_lower=touch(spot, float(strikes[0]), sigma_total),
         touch_upper=touch(spot, float(strikes[2]), sigma_total),
-        kelly_fraction=0.25 * _kelly(pnl, p.max_loss) if ev_worst > 0.0 and design.source is not None else 0.0,
+        kelly_fraction=0.25 * kelly(pnl, p.max_loss) if ev_worst > 0.0 and design.source is not None else 0.0,
         assignment_flags=_assignment_flags(design, spot, dividends_before),
         pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
         cheapest_form=p.form,

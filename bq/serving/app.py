@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving import handlers, openapi, operations, pricing, task_handlers
+from bq.serving import handlers, openapi, operations, pricing, task_handlers, what_if
 from bq.serving.compute import Engine, load_engine
 from bq.serving.logs import leave
 from bq.serving.routing import fallback
@@ -25,14 +25,20 @@ from bq.serving.service import Service
 Routes: TypeAlias = Callable[[Service], list[web.RouteDef]]
 
 SERVICE: Final = web.AppKey("service", Service)
-OPERATIONS: Final[Sequence[openapi.Operation]] = (*operations.OPERATIONS, *pricing.OPERATIONS)
+OPERATIONS: Final[Sequence[openapi.Operation]] = (*operations.OPERATIONS, *pricing.OPERATIONS, *what_if.OPERATIONS)
 
 
 def _description(service: Service) -> list[web.RouteDef]:
     return openapi.routes(service, OPERATIONS)
 
 
-FEATURES: Final[Sequence[Routes]] = (handlers.routes, task_handlers.routes, pricing.routes, _description)
+FEATURES: Final[Sequence[Routes]] = (
+    handlers.routes,
+    task_handlers.routes,
+    pricing.routes,
+    what_if.routes,
+    _description,
+)
 
 
 def session_clock(settings: Settings) -> Callable[[dt.datetime], bool] | None:

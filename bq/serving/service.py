@@ -80,7 +80,7 @@ class Service:
         self.wall = wall
         self.metrics = Metrics(self._readings, VERSION)
         self.pools = Pools(settings.compute_threads, settings.fetch_threads)
-        self.cache: Cache[Key] = Cache(clock, budget=settings.cache_mib << 20, soft=self._soft_life, rng=rng)
+        self.cache: Cache[Key] = Cache(clock, budget=settings.cache_mib << 20, soft=self.soft_life, rng=rng)
         self.batcher: Batcher[Key, Snapshot] = Batcher(
             self.cache,
             self.pools.fetch,
@@ -282,7 +282,8 @@ class Service:
             if self._ready:
                 await self.save_cache()
 
-    def _soft_life(self) -> float:
+    def soft_life(self) -> float:
+        """Seconds for which what was found is fresh."""
         return self.settings.soft_ttl_s if self._is_open else self.settings.soft_ttl_closed_s
 
     # --- numbers ----------------------------------------------------------------------------------------------------

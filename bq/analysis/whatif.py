@@ -1,0 +1,342 @@
+"""A caller's own legs on one ticker: resolved against the chain, priced, and put under the same measures as a trade.
+
+Where the legs have several
+expiries the block is about the first: what expires later counts with its model value then, at the volatility that it
+has now for its strike.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from bq.analysis import engine, forecast, risk, strategy, volatility
+from bq.analysis.chain import Slice
+from bq.analysis.findings import Target
+from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
+from bq.analysis.legs import PAYOFF_POINTS, occ_symbol
+from bq.analysis.measures import Measure
+from bq.analysis.risk import Measures
+from bq.analysis.rounding import number, numbers
+from bq.analysis.strategy import Curve, Strategy
+from bq.errors import Problem, bad_request
+from bq.market import calendar
+from bq.market.source import F64, Bool, Snapshot
+from bq.schema import Greeks, Interval, LegGreeks, Payoff, Reason
+from bq.schema_what_if import LegGiven, Level, WhatIf, WhatIfLeg, WhatIfRisk
+from kernels import american, garch, status
+from kernels.black_scholes import Greeks as OptionGreeks
+
+IvSource: TypeAlias = Literal["quote", "smile", "price", "forecast"]
+
+CURVE_POINTS: Final = 241
+CURVE_REACH: Final = 7.0  # standard deviations of the share, for the value of legs that expire later
+
+
+def assess(found: Study, legs: Sequence[LegGiven], commission: float = engine.COMMISSION) -> WhatIf | Problem:
+    """Put legs under every measure.
+
+    Parameters
+    ----------
+    commission : float
+        $ a contract.
+
+    Returns
+    -------
+    WhatIf or Problem
+        `bad_request`, with a text that names the leg and what would do, where a leg is not listed, has expired, or
+        cannot be traded at its quote and has no price of its own.
+    """
+    try:
+        resolved = resolve(found, legs)
+    except Unresolved as refused:
+        return bad_request(f"{found.snapshot.ticker}: {refused}")
+    return _block(found, resolved, commission / engine.SHARES)
+
+
+class _Columns(NamedTuple):
+    """The legs as arrays of (legs,)."""
+
+    strike: F64
+    is_call: Bool
+    quantity: F64
+    tau: F64
+    rate: F64
+    dividend: F64
+    sigma: F64
+    iv_source: list[IvSource]
+
+    def part(self, chosen: Bool) -> "_Columns":
+        """Take some of the legs."""
+        sources = [source for source, take in zip(self.iv_source, chosen, strict=True) if take]
+        return self._replace(
+            **{name: getattr(self, name)[chosen] for name in self._fields if name != "iv_source"}, iv_source=sources
+        )
+
+
+def _columns(found: Study, legs: Sequence[PricedLeg], target: Target, sigma_forecast: F64) -> _Columns:
+    """Give each leg its carry and its volatility: of its own mid, else of the smile, its price, or the forecast."""
+    snapshot = found.snapshot
+    strike = np.array([leg.given.strike for leg in legs])
+    is_call = np.array([leg.given.type == "call" for leg in legs])
+    tau = np.array([_tau(snapshot, leg.expiry) for leg in legs])
+    rate = np.array([snapshot.rates.rate(float(t)) for t in tau])
+    dividend = np.array([_carry(leg.slice) for leg in legs])
+    mid = np.array([0.5 * (leg.bid + leg.ask) for leg in legs])
+    paid = np.array([leg.price for leg in legs])
+    rows = (found.spot, strike, tau, rate, dividend, is_call)
+    quoted = american.implied_vol(mid, *rows)
+    traded = american.implied_vol(paid, *rows)
+    sigma, sources = sigma_forecast.copy(), []
+    for i, leg in enumerate(legs):
+        source: IvSource = "forecast"
+        if quoted.status[i] == status.OK:
+            sigma[i], source = quoted.sigma[i], "quote"
+        elif leg.slice is not None and leg.slice.svi is not None:
+            sigma[i], source = float(leg.slice.sigma(leg.given.strike)[0]), "smile"
+        elif leg.source == "given" and traded.status[i] == status.OK:
+            sigma[i], source = traded.sigma[i], "price"
+        sources.append(source)
+    quantity = np.array([float(leg.given.quantity) for leg in legs])
+    return _Columns(strike, is_call, quantity, tau, rate, dividend, sigma, sources)
+
+
+def _tau(snapshot: Snapshot, expiry: np.datetime64) -> float:
+    moment = snapshot.as_of if snapshot.chain is None else snapshot.chain.quote_time
+    return float(calendar.tau(moment, expiry))
+
+
+def _carry(s: Slice | None) -> float:
+    """Implied carry of the share until an expiry; 0 where no forward can be implied."""
+    return s.dividend if s is not None and s.problem is None and math.isfinite(s.forward) else 0.0
+
+
+def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
+    snapshot = found.snapshot
+    first = min(leg.expiry for leg in legs)
+    s = next(leg.slice for leg in legs if leg.expiry == first)
+    tau = _tau(snapshot, first)
+    sessions = calendar.sessions_to(snapshot.as_of, first)
+    today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
+    usable = s if s is not None and s.svi is not None else None
+    target = Target(first, int((first - today).astype(int)), tau, sessions, usable)
+    rate = snapshot.rates.rate(tau)
+    forward = found.spot * math.exp((rate - _carry(s)) * tau)
+    longest = max(calendar.sessions_to(snapshot.as_of, leg.expiry) for leg in legs)
+    ahead = garch.forecast(found.volatility.fit, max(longest, volatility.HORIZON))[0]
+    total = volatility.total_variance(ahead, sessions)
+    own = [volatility.total_variance(ahead, calendar.sessions_to(snapshot.as_of, leg.expiry)) for leg in legs]
+    sigma_forecast = np.sqrt(np.array(own) / np.array([_tau(snapshot, leg.expiry) for leg in legs]))
+    columns = _columns(found, legs, target, sigma_forecast)
+    simulated = forecast.simulate_returns(found.panel, found.volatility, [snapshot], [sessions])[sessions][0]
+    error = float(found.volatility.relative_error[0])
+    m = engine.measures_of(snapshot, simulated, error, target, forward)
+    commission = fee * float(np.abs(columns.quantity).sum())
+    cost = float(columns.quantity @ np.array([leg.price for leg in legs])) + commission
+    curve = _curve(columns, found.spot, tau, math.sqrt(total))
+    position = Strategy(curve, cost, math.exp(-rate * tau), sessions)
+    greeks = american.greeks(
+        found.spot, columns.strike, columns.tau, columns.rate, columns.dividend, columns.sigma, columns.is_call
+    )
+    grid = found.spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * math.sqrt(total))
+    return WhatIf(
+        ticker=snapshot.ticker,
+        as_of=snapshot.as_of.isoformat(),
+        source=snapshot.source,
+        engine_version=engine.ENGINE_VERSION,
+        spot=number(found.spot, 4),
+        expiry=str(first),
+        dte=target.dte,
+        tau=number(tau, 8),
+        sessions=sessions,
+        forward=number(forward, 4),
+        grade=found.quality.grade,
+        notes=_notes(found, legs, columns, curve, cost),
+        cost=number(cost),
+        commission=number(commission),
+        max_profit=_bounded(curve.most - cost),
+        max_loss=_bounded(cost - curve.least),
+        breakevens=[number(price, 4) for price in curve.breakevens(cost)],
+        greeks=Greeks(
+            delta=number(float(columns.quantity @ greeks.delta), 8),
+            gamma=number(float(columns.quantity @ greeks.gamma), 8),
+            vega=number(float(columns.quantity @ greeks.vega) / 100.0, 8),
+            theta=number(float(columns.quantity @ greeks.theta) / 365.0, 8),
+        ),
+        legs=_written(snapshot, legs, columns, greeks),
+        risk=_risk(found, legs, columns, position, m, forward, math.sqrt(total), usable),
+        payoff=Payoff(
+            spot=numbers(grid, 3),
+            at_expiry=numbers(curve.at(grid) - cost),
+            today=numbers(_values(columns, grid, 0.0) - cost),
+        ),
+    )
+
+
+def _bounded(value: float) -> float | None:
+    return number(value) if math.isfinite(value) else None
+
+
+def _values(columns: _Columns, prices: F64, later: float) -> F64:
+    """Model value of the legs for prices of the share, `later` years from now."""
+    points = prices.size
+    n = columns.strike.size
+
+    def wide(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, points)
+
+    value = american.price(
+        np.tile(prices, n),
+        wide(columns.strike),
+        wide(columns.tau - later),
+        wide(columns.rate),
+        wide(columns.dividend),
+        wide(columns.sigma),
+        wide(columns.is_call),
+    ).price.reshape(n, points)
+    worth: F64 = columns.quantity @ value
+    return worth
+
+
+def _curve(columns: _Columns, spot: float, tau: float, sd: float) -> Curve:
+    """Make the payoff at the first expiry; legs that expire later count with their value then."""
+    due = columns.tau <= tau
+    curve = Curve.of_options(columns.strike[due], columns.is_call[due], columns.quantity[due])
+    if due.all():
+        return curve
+    later = columns.part(~due)
+    width = max(sd, float(np.max(later.sigma)) * math.sqrt(tau))
+    prices = spot * np.exp(np.linspace(-CURVE_REACH, CURVE_REACH, CURVE_POINTS) * width)
+    prices = np.union1d(prices, columns.strike)
+    at_zero = float(later.quantity[~later.is_call] @ later.strike[~later.is_call])
+    values = np.append(at_zero, _values(later, prices, tau))
+    return curve.plus(Curve(np.append(0.0, prices), values, float(later.quantity[later.is_call].sum())))
+
+
+def _risk(
+    found: Study,
+    legs: Sequence[PricedLeg],
+    columns: _Columns,
+    position: Strategy,
+    m: Measures,
+    forward: float,
+    sd: float,
+    source: Slice | None,
+) -> WhatIfRisk:
+    def ev(measure: Measure | None) -> float | None:
+        return None if measure is None else position.expected_value(measure, forward)
+
+    ev_forecast = position.expected_value(m.forecast, forward)
+    ev_market, ev_empirical = ev(m.market), ev(m.empirical)
+    moved = [position.expected_value(m.forecast.scaled(1.0 + sign * m.relative_error), forward) for sign in (-1.0, 1.0)]
+    profits = position.profits(m.forecast.prices)
+    sampling = float(np.std(profits)) / math.sqrt(profits.size)
+    error = math.hypot(0.5 * (max(*moved, ev_forecast) - min(*moved, ev_forecast)), sampling)
+    worst = min(value for value in (ev_forecast, ev_market, ev_empirical) if value is not None) - error
+    most = position.cost - position.curve.least
+    bounded = math.isfinite(most) and most > 0.0
+    kelly = 0.25 * risk.kelly(profits, most) if bounded and worst > 0.0 else 0.0
+    market = None
+    if m.market is not None and source is not None:
+        market = _rounded(strategy.market_interval(position, m.market.scaled, source.iv_error))
+    empirical = strategy.empirical_interval(position, m)
+    tail = np.sort(profits)[: max(1, profits.size // 20)]
+    return WhatIfRisk(
+        pop_market=market,
+        pop_forecast=_rounded(strategy.forecast_interval(position, m)),
+        pop_empirical=None if empirical is None else _rounded(empirical),
+        ev_market=None if ev_market is None else number(ev_market),
+        ev_forecast=number(ev_forecast),
+        ev_empirical=None if ev_empirical is None else number(ev_empirical),
+        ev_worst=number(worst),
+        std_error=number(error),
+        cvar_95=number(float(tail.mean())),
+        prob_max_loss=number(float(np.mean(profits <= -0.98 * most))) if bounded else None,
+        kelly_fraction=number(kelly) if bounded else None,
+        levels=[
+            Level(
+                number(strike, 4),
+                number(risk.touch(found.spot, strike, sd)),
+                number(risk.probability_between(m.forecast, strike * (1.0 - risk.PIN), strike * (1.0 + risk.PIN))),
+            )
+            for strike in np.unique(columns.strike).tolist()
+        ],
+        assignment_flags=_assignment_flags(found, legs, columns),
+    )
+
+
+def _rounded(interval: Interval) -> Interval:
+    return Interval(number(interval.value), number(interval.low), number(interval.high))
+
+
+def _assignment_flags(found: Study, legs: Sequence[PricedLeg], columns: _Columns) -> list[str]:
+    """Name the short legs whose early exercise pays their holder more than waiting (see `risk`)."""
+    flags = set()
+    spot = found.spot
+    for i, leg in enumerate(legs):
+        if leg.given.quantity > 0:
+            continue
+        strike = leg.given.strike
+        mid = 0.5 * (leg.bid + leg.ask)
+        worth = mid if math.isfinite(mid) else leg.price
+        if leg.given.type == "call" and spot > strike:
+            cash = sum(d.cash for d in found.snapshot.dividends if np.datetime64(d.ex_date, "D") <= leg.expiry)
+            if cash > worth - (spot - strike):
+                flags.add("short_call_before_dividend")
+        interest = strike * -math.expm1(-float(columns.rate[i] * columns.tau[i]))
+        if leg.given.type == "put" and spot < strike and interest > worth - (strike - spot):
+            flags.add("short_put_interest")
+    return sorted(flags)
+
+
+def _notes(found: Study, legs: Sequence[PricedLeg], columns: _Columns, curve: Curve, cost: float) -> list[Reason]:
+    """Count what a reader of the block must know."""
+    counts = {reason.code: reason.count for reason in found.quality.reasons}
+    extra = list(found.snapshot.notes)
+    slices = {leg.expiry: leg.slice for leg in legs}
+    extra += [f"expiry_{s.problem}" for s in slices.values() if s is not None and s.problem is not None]
+    extra += ["no_implied_carry"] * sum(
+        1 for s in slices.values() if s is None or s.problem is not None or not math.isfinite(s.forward)
+    )
+    extra += [f"volatility_of_{source}" for source in columns.iv_source if source != "quote"]
+    if any(s is not None and s.spot_moved for s in found.slices):
+        extra.append("spot_and_quotes_apart")
+    if len(slices) > 1:
+        extra.append("later_legs_at_model_value")
+    if curve.least > cost:
+        extra.append("profit_for_certain")  # the quotes are stale or gone, or the price given is not to be had
+    if found.snapshot.rates.source == "default_rate":
+        extra.append("default_rate")
+    for code in extra:
+        counts[code] = counts.get(code, 0) + 1
+    return [Reason(code, count) for code, count in sorted(counts.items())]
+
+
+def _written(snapshot: Snapshot, legs: Sequence[PricedLeg], columns: _Columns, greeks: OptionGreeks) -> list[WhatIfLeg]:
+    def quote(value: float) -> float | None:
+        return number(value) if math.isfinite(value) else None
+
+    return [
+        WhatIfLeg(
+            occ_symbol=occ_symbol(snapshot.ticker, leg.expiry, leg.given.type == "call", leg.given.strike),
+            type=leg.given.type,
+            strike=leg.given.strike,
+            expiry=str(leg.expiry),
+            quantity=leg.given.quantity,
+            price=number(leg.price),
+            price_source=leg.source,
+            bid=quote(leg.bid),
+            ask=quote(leg.ask),
+            mid=quote(0.5 * (leg.bid + leg.ask)),
+            iv=number(columns.sigma[i], 12),
+            iv_source=columns.iv_source[i],
+            greeks=LegGreeks(
+                number(greeks.delta[i], 8),
+                number(greeks.gamma[i], 8),
+                number(greeks.vega[i] / 100.0, 8),
+                number(greeks.theta[i] / 365.0, 8),
+            ),
+        )
+        for i, leg in enumerate(legs)
+    ]

@@ -153,7 +153,7 @@ def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
     spot = snapshot.spot if target.slice is None else target.slice.spot
     total = volatility.total_variance(batch.volatility.ahead[i], target.sessions)
     forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
-    relative_error = float(batch.volatility.relative_error[i])
+    relative_error = volatility.error_to(batch.volatility, i, target.sessions)
     m = measures_of(snapshot, batch.simulated[target.sessions][i], relative_error, target, forward)
     outlook = Outlook(
         spot=spot,

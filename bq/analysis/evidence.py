@@ -8,7 +8,7 @@ import numpy as np
 from bq import schema
 from bq.analysis import score
 from bq.analysis.findings import Findings
-from bq.analysis.volatility import SESSIONS_A_YEAR, year_of_vols
+from bq.analysis.volatility import SESSIONS_A_YEAR, error_to, year_of_vols
 from bq.market.source import F64
 
 DELTA_NEUTRAL = 0.05
@@ -58,7 +58,9 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
     implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
     signals = schema.Signals(
         price_stability=bool(percentile < 50.0),
-        vol_mispricing=bool(mispricing is not None and mispricing > 100.0 * f.volatility.relative_error[i]),
+        vol_mispricing=bool(
+            mispricing is not None and mispricing > 100.0 * error_to(f.volatility, i, f.target.sessions)
+        ),
         trend_clear=abs(trend_t) > float(f.cycles.trend.critical[i]),
         cycle_aligned=bool(fit is not None and fit > 0.5),
         delta_neutral=bool(delta_share < DELTA_NEUTRAL),

@@ -10,11 +10,12 @@ import numpy as np
 
 from bq.analysis.panel import Panel
 from bq.market.source import F64
-from kernels import garch
+from kernels import garch, garch_error
 from kernels.garch import GarchFit
 
 SESSIONS_A_YEAR = 252
 HORIZON = 64  # sessions: more than any expiry within 60 calendar days needs
+ORDINARY_ALPHA, ORDINARY_BETA = 0.07, 0.90  # of daily share returns
 
 
 class Volatility(NamedTuple):
@@ -23,7 +24,7 @@ class Volatility(NamedTuple):
     fit: GarchFit
     sigma2: F64  # (n, 504) conditional variances, per cent squared
     ahead: F64  # (n, 64) variances of the sessions to come
-    relative_error: F64  # (n,) standard error of a forecast volatility over its value
+    relative_error: F64  # (n, 64) standard error of the forecast volatility from now to each session, over its value
 
 
 def study(panel: Panel) -> Volatility:
@@ -31,18 +32,33 @@ def study(panel: Panel) -> Volatility:
     fit = garch.fit(panel.returns, panel.returns_length)
     sigma2 = garch.conditional_variance(fit, panel.returns, panel.returns_length)
     ahead = garch.forecast(fit, HORIZON)
-    return Volatility(fit, sigma2, ahead, _relative_error(panel, fit, sigma2))
+    return Volatility(fit, sigma2, ahead, _relative_error(panel, fit))
 
 
-def _relative_error(panel: Panel, fit: GarchFit, sigma2: F64) -> F64:
-    """Take the level of a variance from n standardised residuals: sqrt((kurtosis - 1) / n), half of it for its root."""
-    z2 = (panel.returns - fit.mu[:, None]) ** 2 / sigma2
-    inside = np.arange(z2.shape[1]) < panel.returns_length[:, None]
-    z2 = np.where(inside, z2, 0.0)
-    n = np.maximum(panel.returns_length, 1)
-    mean = np.maximum(z2.sum(axis=1) / n, 1e-300)
-    kurtosis = (z2**2).sum(axis=1) / n / mean**2
-    return 0.5 * np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / n)
+def _relative_error(panel: Panel, fit: GarchFit) -> F64:
+    """Take the larger of the errors at the fit and at an ordinary process of the same variance.
+
+    Where a fit of 504 returns happens on little ARCH or little persistence, its own error knows of neither: on
+    simulated processes with alpha 0.04 to 0.10 and persistence 0.94 to 0.985, it covered 88 % where it claimed 95 %,
+    and a few rows (alpha 0) were eight standard errors off. With the ordinary one as a floor it is 93 %.
+    """
+    own = garch_error.window_error(fit, panel.returns, HORIZON, panel.returns_length)
+    inside = np.arange(panel.returns.shape[1]) < panel.returns_length[:, None]
+    deviation = np.where(inside, panel.returns - fit.mu[:, None], 0.0)
+    variance = (deviation**2).sum(axis=1) / np.maximum(panel.returns_length, 1)
+    same = np.ones_like(variance)
+    ordinary = fit._replace(
+        omega=variance * (1.0 - ORDINARY_ALPHA - ORDINARY_BETA),
+        alpha=ORDINARY_ALPHA * same,
+        gamma=0.0 * same,
+        beta=ORDINARY_BETA * same,
+    )
+    return np.maximum(own, garch_error.window_error(ordinary, panel.returns, HORIZON, panel.returns_length))
+
+
+def error_to(found: Volatility, row: int, sessions: int) -> float:
+    """Give the relative standard error of the forecast volatility to a session; beyond the horizon, that at its end."""
+    return float(found.relative_error[row, min(sessions, HORIZON) - 1])
 
 
 def total_variance(ahead: F64, sessions: int) -> float:

@@ -130,7 +130,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     sigma_forecast = np.sqrt(np.array(own) / np.array([_tau(snapshot, leg.expiry) for leg in legs]))
     columns = _columns(found, legs, target, sigma_forecast)
     simulated = forecast.simulate_returns(found.panel, found.volatility, [snapshot], [sessions])[sessions][0]
-    error = float(found.volatility.relative_error[0])
+    error = volatility.error_to(found.volatility, 0, sessions)
     m = engine.measures_of(snapshot, simulated, error, target, forward)
     commission = fee * float(np.abs(columns.quantity).sum())
     cost = float(columns.quantity @ np.array([leg.price for leg in legs])) + commission

@@ -157,7 +157,7 @@ def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
     m = measures_of(snapshot, batch.simulated[target.sessions][i], relative_error, target, forward)
     outlook = Outlook(
         spot=spot,
-        median=float(np.median(m.forecast.prices)),
+        median=m.forecast.median,
         sd=forward * float(np.sqrt(np.expm1(total))),
         sigma=float(np.sqrt(total / target.tau)),
         expiry=target.expiry,

@@ -4,16 +4,16 @@ With I(K) = E max(K - S, 0) and G the distribution function, a butterfly's expec
 to its constant, and its probability of profit is a difference of two values of G (Breeden & Litzenberger 1978).
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bq.market.source import F64
-from kernels import density
+from kernels import density, outcomes
 from kernels.smile import Svi
-
-BINS = 128
 
 
 class Measure(Protocol):
@@ -31,58 +31,45 @@ class Measure(Protocol):
 class Sample(NamedTuple):
     """Equally likely prices, ascending, with their prefix sums."""
 
+    log_returns: F64  # ascending; the log prices up to a constant
     prices: F64
     sums: F64  # sums[i] = sum of the first i prices
 
     @classmethod
     def of(cls, log_returns: F64, mean: float) -> "Sample":
         """Turn log returns into prices whose mean is `mean`."""
-        return cls._sorted(np.sort(log_returns), mean)
-
-    @classmethod
-    def _sorted(cls, log_returns: F64, mean: float) -> "Sample":
-        growth = np.exp(log_returns)
-        prices = growth * (mean / growth.mean())
-        sums = np.empty(prices.size + 1)
-        sums[0] = 0.0
-        np.cumsum(prices, out=sums[1:])
-        return cls(prices, sums)
+        ascending = np.sort(log_returns)
+        return cls(ascending, *outcomes.levels(ascending, mean))
 
     def put_value(self, strike: npt.ArrayLike) -> F64:
         """E max(K - S, 0), exact for the sample."""
-        k = np.asarray(strike, dtype=np.float64)
-        below = np.searchsorted(self.prices, k, side="right")
-        return (k * below - self.sums[below]) / self.prices.size
+        return outcomes.put_value(self.prices, self.sums, np.atleast_1d(np.asarray(strike, dtype=np.float64)))
 
     def cdf(self, price: npt.ArrayLike) -> F64:
         """P(S <= price): the empirical function, linear between its middles."""
-        n, x = self.prices.size, np.asarray(price, dtype=np.float64)
-        above = np.clip(np.searchsorted(self.prices, x, side="right"), 1, n - 1)
-        low, high = self.prices[above - 1], self.prices[above]
-        share = np.where(high > low, (x - low) / np.where(high > low, high - low, 1.0), 1.0)
-        inside = (above - 0.5 + np.clip(share, 0.0, 1.0)) / n
-        return np.where(x < self.prices[0], 0.0, np.where(x > self.prices[-1], 1.0, inside))
+        return outcomes.cdf(self.prices, np.atleast_1d(np.asarray(price, dtype=np.float64)))
+
+    @property
+    def median(self) -> float:
+        """The middle price."""
+        n = self.prices.size
+        return 0.5 * float(self.prices[(n - 1) // 2] + self.prices[n // 2])
+
+    @property
+    def mean(self) -> float:
+        """The mean price."""
+        return float(self.sums[-1]) / self.prices.size
 
     def scaled(self, factor: float) -> "Sample":
         """Stretch the log returns around their median by a factor, keeping the mean price."""
-        log = np.log(self.prices)
-        middle = log[log.size // 2]
-        mean = self.sums[-1] / self.prices.size
-        return Sample._sorted(middle + factor * (log - middle), float(mean))
+        prices, sums = outcomes.levels(self.log_returns, self.mean, factor)
+        middle = self.log_returns[self.log_returns.size // 2]
+        return Sample(middle + factor * (self.log_returns - middle), prices, sums)
 
     def density_on(self, grid: F64) -> F64:
         """Estimate the density per dollar with a Gaussian kernel in the log price (Silverman's bandwidth)."""
-        log = np.log(self.prices)
-        quarter = log.size // 4
-        spread = min(float(np.std(log)), float(log[-1 - quarter] - log[quarter]) / 1.349)
-        width = 0.9 * max(spread, 1e-6) * log.size**-0.2
-        # Binning first makes this O(bins * grid) instead of O(sample * grid).
-        edges = np.linspace(log[0], log[-1], BINS + 1)
-        counts = np.diff(np.searchsorted(log, edges[1:-1], side="right"), prepend=0, append=log.size)
-        centres = 0.5 * (edges[1:] + edges[:-1])
-        z = (np.log(grid)[:, None] - centres[None, :]) / width
-        kernel = np.exp(-0.5 * z * z) / (width * np.sqrt(2.0 * np.pi))
-        return kernel @ counts / log.size / grid
+        shift = math.log(self.prices[0]) - float(self.log_returns[0])
+        return outcomes.density(self.log_returns, grid, shift)
 
 
 class Market(NamedTuple):
@@ -124,3 +111,15 @@ def block_bootstrap(values: F64, block: int, seed: int, draws: int = 200) -> F64
     count = max(1, n // block)
     starts = np.random.default_rng(seed).integers(0, blocks.size, size=(draws, count))
     return blocks[starts].sum(axis=1) / (count * block)
+
+
+def quantiles(values: F64, levels: Sequence[float]) -> list[float]:
+    """Quantiles with linear interpolation (Hyndman & Fan 1996, type 7): those of numpy without its checks."""
+    ordered = np.sort(values)
+    found = []
+    for level in levels:
+        at = level * (ordered.size - 1)
+        below = min(int(at), ordered.size - 2) if ordered.size > 1 else 0
+        above = min(below + 1, ordered.size - 1)
+        found.append(float(ordered[below] + (at - below) * (ordered[above] - ordered[below])))
+    return found

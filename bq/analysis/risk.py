@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bq.analysis.design import Design, strikes_of
-from bq.analysis.measures import Market, Measure, Sample, block_bootstrap
+from bq.analysis.measures import Market, Measure, Sample, block_bootstrap, quantiles
 from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
+from kernels import outcomes
 
 PIN = 0.005
 SHORT = 1.959963984540054
@@ -40,6 +41,14 @@ def expected_value(position: Position, measure: Measure, discount: float) -> flo
     i = measure.put_value(np.array([position.lower, position.center, position.upper]))
     payoff = float(i[0] - 2.0 * i[1] + i[2]) + position.put_type_constant
     return discount * payoff - position.debit
+
+
+def profit_of(position: Position, sample: Sample, discount: float) -> outcomes.Profit:
+    """Describe the position's profit over a sample: spread, tail, shares of bad outcomes."""
+    strikes = position.lower, position.center, position.upper
+    return outcomes.profit(
+        sample.prices, strikes, position.put_type_constant, discount, position.debit, position.max_loss
+    )
 
 
 def profit_range(position: Position) -> tuple[float, float] | None:
@@ -120,11 +129,15 @@ def _empirical_interval(position: Position, m: Measures, sessions: int) -> Inter
     between = profit_range(position)
     if between is None:
         return Interval(0.0, 0.0, 0.0)
-    centre = m.empirical.sums[-1] / m.empirical.prices.size / np.exp(m.empirical_path).mean()
-    prices = np.exp(m.empirical_path) * centre
-    inside = ((prices > between[0]) & (prices <= between[1])).astype(np.float64)
-    low, high = np.quantile(block_bootstrap(inside, sessions, m.seed), [0.025, 0.975])
-    return Interval(value, _clip(min(value, float(low))), _clip(max(value, float(high))))
+    shift = math.log(m.empirical.prices[0]) - float(m.empirical.log_returns[0])
+    first, last = (math.log(price) - shift if price > 0.0 else -math.inf for price in between)
+    inside = ((m.empirical_path > first) & (m.empirical_path <= last)).astype(np.float64)
+    low, high = quantiles(block_bootstrap(inside, sessions, m.seed), (0.025, 0.975))
+    return Interval(value, _clip(min(value, low)), _clip(max(value, high)))
+
+
+def _pnl(position: Position, sample: Sample, discount: float) -> F64:
+    return discount * position.payoff(sample.prices) - position.debit
 
 
 def kelly(pnl: F64, max_loss: float) -> float:
@@ -178,13 +191,12 @@ def assess(
     ev_forecast = expected_value(p, m.forecast, discount)
     ev_market = None if m.market is None else expected_value(p, m.market, discount)
     ev_empirical = None if m.empirical is None else expected_value(p, m.empirical, discount)
-    pnl = discount * p.payoff(m.forecast.prices) - p.debit
+    profit = profit_of(p, m.forecast, discount)
     moved = [expected_value(p, m.forecast.scaled(1.0 + sign * m.relative_error), discount) for sign in (-1.0, 1.0)]
-    sampling = float(np.std(pnl)) / math.sqrt(pnl.size)
+    sampling = profit.sd / math.sqrt(m.forecast.prices.size)
     error = math.hypot(0.5 * (max(*moved, ev_forecast) - min(*moved, ev_forecast)), sampling)
     known = [ev for ev in (ev_forecast, ev_market, ev_empirical) if ev is not None]
     ev_worst = min(known) - error
-    tail = np.sort(pnl)[: max(1, pnl.size // 20)]
     iv_error = 0.0 if design.source is None else design.source.iv_error
     strikes = strikes_of(design)
     found = Risk(
@@ -197,12 +209,14 @@ def assess(
         ev_worst=ev_worst,
         ev_shrunk=None,
         std_error=error,
-        cvar_95=float(tail.mean()),
-        prob_max_loss=float(np.mean(pnl <= -0.98 * p.max_loss)),
+        cvar_95=profit.tail,
+        prob_max_loss=profit.at_worst,
         touch_center=touch(spot, float(strikes[1]), sigma_total),
         touch_lower=touch(spot, float(strikes[0]), sigma_total),
         touch_upper=touch(spot, float(strikes[2]), sigma_total),
-        kelly_fraction=0.25 * kelly(pnl, p.max_loss) if ev_worst > 0.0 and design.source is not None else 0.0,
+        kelly_fraction=0.25 * kelly(_pnl(p, m.forecast, discount), p.max_loss)
+        if ev_worst > 0.0 and design.source is not None
+        else 0.0,
         assignment_flags=_assignment_flags(design, spot, dividends_before),
         pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
         cheapest_form=p.form,
@@ -213,5 +227,4 @@ def assess(
 
 def probability_of_losing_half(position: Position, sample: Sample, discount: float) -> float:
     """Say how likely more than half of the maximum loss is, in the forecast."""
-    pnl = discount * position.payoff(sample.prices) - position.debit
-    return float(np.mean(pnl < -0.5 * position.max_loss))
+    return profit_of(position, sample, discount).losing_half

@@ -14,7 +14,7 @@ import numpy as np
 from bq.analysis import score
 from bq.analysis.evidence import annual_forecast, cycle_fit
 from bq.analysis.findings import Findings
-from bq.analysis.measures import block_bootstrap
+from bq.analysis.measures import block_bootstrap, quantiles
 from bq.analysis.volatility import year_of_vols
 from bq.market.source import F64
 from bq.schema import ScoreInterval
@@ -31,8 +31,8 @@ def of(f: Findings, e: score.Evidence, total: float, returns: F64) -> tuple[Scor
     if total == 0.0 and e.grade == "D":
         return ScoreInterval(0.0, 0.0), 0.0
     totals = score.totals(_draw(f, e, returns))
-    low, high = np.quantile(totals, LEVELS)
-    return ScoreInterval(min(float(low), total), max(float(high), total)), float(np.std(totals))
+    low, high = quantiles(totals, LEVELS)
+    return ScoreInterval(min(low, total), max(high, total)), float(np.std(totals))
 
 
 def _draw(f: Findings, e: score.Evidence, returns: F64) -> score.Evidence:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bq.analysis.measures import Sample, block_bootstrap, overlapping_returns
+from bq.analysis.measures import Sample, block_bootstrap, overlapping_returns, quantiles
 from bq.analysis.position import Quote, open_position
 from bq.analysis.risk import expected_value, probability_of_profit, touch
 
@@ -26,7 +26,7 @@ def test_the_distribution_function_is_the_share_below() -> None:
     sample = Sample.of(RNG.normal(0.0, 0.2, 4096), 100.0)
     for price in (80.0, 100.0, 125.0):
         # Linear between the middles of the steps: half a step of 1/4096 is the most that it can be off.
-        assert float(sample.cdf(price)) == pytest.approx(np.mean(sample.prices <= price), abs=1.0 / 4096)
+        assert float(sample.cdf(price)[0]) == pytest.approx(np.mean(sample.prices <= price), abs=1.0 / 4096)
 
 
 def test_the_lognormal_butterfly_of_the_golden_table() -> None:
@@ -70,3 +70,10 @@ def test_touching_agrees_with_simulated_paths() -> None:
         share = np.mean((walk.max(axis=1) >= b) if b > 0 else (walk.min(axis=1) <= b))
         # 0.8 % of sampling error, and a discrete path misses touches between its steps.
         assert touch(100.0, level, sigma) == pytest.approx(share, abs=0.035)
+
+
+def test_quantiles_are_those_of_numpy() -> None:
+    for n in (1, 2, 3, 200, 256):
+        values = RNG.normal(size=n)
+        levels = (0.0, 0.025, 0.5, 0.975, 1.0)
+        np.testing.assert_allclose(quantiles(values, levels), np.quantile(values, levels), rtol=1e-13, atol=1e-15)

@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_backlog_s: float = 5.0  # predicted work ahead of an interactive request, beyond which it is refused
     max_flights: int = 20_000  # tickers being waited for, beyond which requests are refused
     max_connections: int = 12_000  # beyond which a connection is answered with 503 and closed
+    memory_mib: int = 0  # resident memory near which caches shrink and misses are refused; 0 for the container's limit
     keepalive_s: float = 100.0  # idle connections; longer than the proxy in front keeps them (Heroku 90, nginx 60)
     header_timeout_s: float = 10.0  # for the head of a request to arrive
     body_timeout_s: float = 5.0  # for its body

@@ -14,7 +14,7 @@ HTTP_STATUS: Final = {
     "unknown_ticker": 404,  # the source says that it has no such symbol
     "method_not_allowed": 405,
     "request_timeout": 408,  # the body did not arrive in time
-    "conflict": 409,  # a scan is running already
+    "conflict": 409,  # a scan is running already; an idempotency key was used for something else
     "length_required": 411,
     "too_large": 413,  # body or list over its limit
     "unsupported_media_type": 415,

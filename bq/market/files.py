@@ -11,6 +11,7 @@ left out; `quote_time_assumed` the file gives a date only; `spot_from_close` the
 
 import copy
 import datetime as dt
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -65,7 +66,9 @@ class FilesMarket:
     def __init__(self, folder: str | Path, as_of: dt.datetime | None = None, rate: float = 0.04) -> None:
         self._as_of = as_of
         self._rates = RateCurve.flat(rate)
-        bars, chains = tables.read_tables(tables.table_files(Path(folder)))
+        paths = tables.table_files(Path(folder))
+        bars, chains = tables.read_tables(paths)
+        self.edition = _edition(paths)
         if not bars and not chains:
             raise Failure(
                 Problem("bad_request", f"files:{folder}: no file has the columns of daily bars or option quotes.")
@@ -135,6 +138,12 @@ class FilesMarket:
         if self._as_of is not None:
             return self._as_of
         return calendar.from_seconds(chains[-1].second if chains else int(history.close_second[-1]))
+
+
+def _edition(paths: Sequence[Path]) -> str:
+    """Name what is in the files by their names, sizes and times (hex, 16 digits)."""
+    stats = [(str(path), one.st_size, one.st_mtime_ns) for path in sorted(paths) for one in (path.stat(),)]
+    return hashlib.blake2b(repr(stats).encode(), digest_size=8).hexdigest()
 
 
 def _known_by(history: _History, second: int) -> Bars:

@@ -4,8 +4,8 @@ Rule of this folder: it knows prices, quotes, dates and where they come from; no
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -132,4 +132,25 @@ class Market(Protocol):
 
     def close(self) -> None:
         """Release connections and files."""
+        ...
+
+
+@runtime_checkable
+class Edited(Protocol):
+    """A market whose data may differ from one start to the next while its name and its moment are the same."""
+
+    edition: str
+    """Names the present data; what was answered from others is not valid any more."""
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """What a market can tell that asks somebody else over the network."""
+
+    def requests_by_outcome(self) -> Mapping[str, int]:
+        """Count the real requests so far."""
+        ...
+
+    def holds_back(self) -> bool:
+        """Tell whether the breaker is open."""
         ...

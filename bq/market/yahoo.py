@@ -177,6 +177,14 @@ class YahooMarket:
         """Tell nothing: Yahoo has no list of its symbols."""
         return None
 
+    def requests_by_outcome(self) -> Mapping[str, int]:
+        """Count the real requests to Yahoo so far, and those that were held back."""
+        return dict(self.session.requests)
+
+    def holds_back(self) -> bool:
+        """Tell whether the breaker is open."""
+        return self.session.breaker.is_open
+
     def close(self) -> None:
         """Close the connections; requests under way are not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -48,7 +48,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_flights: int = 20_000
     max_refreshes: int = 2_000
     max_backlog_s: float = 5.0  # predicted work ahead of an interactive request
-    scan_share: float = 0.2
+    max_waits: int = 500_000  # slots of requests that wait, whoever else waits for the same: some 200 bytes each
+    scan_share: float = 0.2  # of the batches, while interactive flights wait as well
+    refresh_share: float = 0.05  # of the batches, while anything else waits
     stuck_s: float = 5.0  # a slice is stuck after this long, or four times what was predicted
     fetch_timeout_s: float = 30.0
 
@@ -80,6 +82,7 @@ class Ran(NamedTuple):
     size: int
     wait_s: float  # of its oldest flight, since it was ready
     seconds: float
+    rank: Rank  # of the flight that leads it
 
 
 class Worked(NamedTuple):
@@ -113,6 +116,8 @@ class Batcher(Generic[K, S]):
         Keys and their snapshots to encoded answers or problems, in order.
     clock, wall
         Monotonic seconds; seconds since 1970, only to say when an answer was made.
+    is_stale
+        Tells whether a snapshot is older than it should be, since the source failed.
     on_ran
         Told of every finished slice.
     """
@@ -126,6 +131,7 @@ class Batcher(Generic[K, S]):
         clock: Callable[[], float],
         wall: Callable[[], float],
         limits: Limits | None = None,
+        is_stale: Callable[[S], bool] = lambda snapshot: False,
         on_ran: Callable[[Ran], None] = lambda ran: None,
     ) -> None:
         self.limits = limits or Limits()
@@ -138,11 +144,15 @@ class Batcher(Generic[K, S]):
         self._compute = compute
         self._clock = clock
         self._wall = wall
+        self._is_stale = is_stale
         self._on_ran = on_ran
         self._flights: dict[K, Flight[K, S]] = {}
         self.load = dict.fromkeys(Rank, 0)  # flights by rank; for reading
-        self._waiting: Lanes[K, S] = Lanes(self.limits.scan_share)
-        self._ready: Lanes[K, S] = Lanes(self.limits.scan_share)
+        self.refusal: Problem | None = None  # stands against anything new, when memory is short
+        self.waits = 0  # slots that wait
+        self._shares = {Rank.SCAN: self.limits.scan_share, Rank.REFRESH: self.limits.refresh_share}
+        self._waiting: Lanes[K, S] = Lanes(self._shares)
+        self._ready: Lanes[K, S] = Lanes(self._shares)
         self._running: set[Running[K, S]] = set()
         self._busy = {False: 0, True: 0}  # slots taken: fetches, slices
         self._tasks: set[asyncio.Task[None]] = set()
@@ -166,9 +176,10 @@ class Batcher(Generic[K, S]):
             Whose turn it is among scans: a client or a task.
         """
         new = sum(1 for key in wanted.values() if key not in self._flights)
-        if new and (problem := self._refuse(new, deadline, rank)) is not None:
+        if (problem := self._refuse(new, len(wanted), deadline, rank)) is not None:
             self.tally.refused += 1
             return problem
+        self.waits += len(wanted)
         now = self._clock()
         waiter: Waiter[K, S] = Waiter(asyncio.get_running_loop(), now, deadline)
         for slot, key in wanted.items():
@@ -189,7 +200,7 @@ class Batcher(Generic[K, S]):
         """Replace answers behind their readers' backs, when there is nothing else to do."""
         now = self._clock()
         for key in keys:
-            if self._closed or self.load[Rank.REFRESH] >= self.limits.max_refreshes:
+            if self._closed or self.refusal is not None or self.load[Rank.REFRESH] >= self.limits.max_refreshes:
                 return
             if key not in self._flights:
                 self.tally.refreshes += 1
@@ -199,6 +210,7 @@ class Batcher(Generic[K, S]):
     def leave(self, waiter: Waiter[K, S], keep: bool = False) -> None:
         """Give up a wait: flights that nobody else wants are dropped, or with `keep` go on when there is time."""
         waiter.close()
+        self.waits -= len(waiter.waiting)
         for flight in waiter.waiting.values():
             flight.waiters.pop(waiter, None)
             if flight.waiters or flight.refresh or flight.stage is Stage.DONE:
@@ -214,7 +226,7 @@ class Batcher(Generic[K, S]):
         """Predict the seconds until everything is done that would go before a newcomer of this rank."""
         ahead = sum(self.load[other] for other in Rank if other <= rank)
         unfetched = sum(len(self._waiting.lanes[other]) for other in Rank if other <= rank)
-        share = 1.0 - self.limits.scan_share if rank is Rank.INTERACTIVE and self.load[Rank.SCAN] else 1.0
+        share = 1.0 - sum(self._shares[other] for other in Rank if other > rank and self.load[other])
         fetching = self.fetch_cost.each * unfetched / self.limits.fetch_slots
         return (self.compute_cost.each * ahead / self.limits.compute_slots + fetching) / share
 
@@ -227,6 +239,11 @@ class Batcher(Generic[K, S]):
     def is_stuck(self) -> bool:
         """Tell whether a slice that the watchdog gave up is still running."""
         return any(running.given_up and running.is_slice for running in self._running)
+
+    def hurry(self) -> None:
+        """End every wait now, with what there is: the process is about to go, and no answer at all would be worse."""
+        for waiter in {waiter for flight in self._flights.values() for waiter in flight.waiters}:
+            waiter.expire()
 
     # --- the pump ---------------------------------------------------------------------------------------------------
 
@@ -381,10 +398,10 @@ class Batcher(Generic[K, S]):
         seconds = self._clock() - running.began
         if bisections == self.tally.bisections and not running.given_up:
             self.compute_cost.observe(len(flights), seconds)
-        self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds))
+        self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds, flights[0].rank))
         for flight, answer in zip(flights, work.answers, strict=True):
             flight.compute_s, flight.encode_s, flight.batch = seconds - work.encode_s, work.encode_s, len(flights)
-            self._settle(flight, answer)
+            self._settle(flight, answer, stale=flight.snapshot is not None and self._is_stale(flight.snapshot))
 
     async def _work(self, keys: Sequence[K], snapshots: Sequence[S]) -> Worked:
         self.tally.slices += 1
@@ -408,9 +425,15 @@ class Batcher(Generic[K, S]):
 
     # --- the life of a flight ---------------------------------------------------------------------------------------
 
-    def _refuse(self, new: int, deadline: float, rank: Rank) -> Problem | None:
+    def _refuse(self, new: int, slots: int, deadline: float, rank: Rank) -> Problem | None:
+        if self.waits + slots > self.limits.max_waits:
+            return Problem("too_busy", "Too many requests wait for their tickers already.", 5.0)
+        if not new:
+            return None  # whoever only joins costs nothing
         if self._closed:
             return Problem("not_ready", "The server is shutting down.", 5.0)
+        if self.refusal is not None:
+            return self.refusal
         wait = self.backlog_s(rank)
         if len(self._flights) + new > self.limits.max_flights:
             return Problem("too_busy", f"{len(self._flights)} tickers are waiting already.", max(round(wait), 1.0))
@@ -452,16 +475,17 @@ class Batcher(Generic[K, S]):
         self.tally.dropped += 1
         self._forget(flight)
 
-    def _settle(self, flight: Flight[K, S], answer: bytes | Problem) -> None:
+    def _settle(self, flight: Flight[K, S], answer: bytes | Problem, stale: bool = False) -> None:
         late = flight.stage is Stage.DONE  # the watchdog answered its waiters; the work may still be worth keeping
         if late and isinstance(answer, Problem):
             return
         if isinstance(answer, Problem):
             served = self._cache.fail(flight.key, answer, flight.ticket)
         else:
-            served = self._cache.put(flight.key, answer, self._wall(), flight.ticket)
+            served = self._cache.put(flight.key, answer, self._wall(), flight.ticket, stale)
         self._forget(flight)
         waiters, flight.waiters = flight.waiters, {}
+        self.waits -= len(waiters)
         for waiter, slot in waiters.items():
             try:
                 waiter.fill(slot, served, flight)

@@ -66,7 +66,7 @@ class Entry(msgspec.Struct, gc=False):
     grace_until: float
     hard_until: float
     hits: int = 0
-    stale: bool = False  # a refresh failed since
+    stale: bool = False  # the source failed, and this stood in
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -84,6 +84,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     soft_left: float
     grace_left: float
     hard_left: float
+    stale: bool = False
 
 
 class Counts(NamedTuple):
@@ -176,11 +177,17 @@ class Cache(Generic[K]):
         self._tickets += 1
         return self._tickets
 
-    def put(self, key: K, data: bytes, as_of: float, ticket: int) -> Entry:
-        """Store an answer, unless it was overtaken, and give the entry that its waiters are to be served."""
+    def put(self, key: K, data: bytes, as_of: float, ticket: int, stale: bool = False) -> Entry:
+        """Store an answer, unless it was overtaken, and give the entry that its waiters are to be served.
+
+        One that is `stale` from the start, since the source failed and older data stood in, is soon tried again.
+        """
         now = self.clock()
         soft = self._soft() * self._rng.uniform(1.0 - self.lives.jitter, 1.0 + self.lives.jitter)
+        if stale:
+            soft = min(soft, self.lives.retry)
         entry = self._entry(data, as_of, ticket, now, soft, soft + self.lives.grace, soft + self.lives.hard)
+        entry.stale = stale
         if self._overtaken(key, ticket):
             self.overtaken += 1
             return entry
@@ -216,6 +223,11 @@ class Cache(Generic[K]):
         self._refusals.clear()
         self._due.clear()
 
+    def shrink(self, size: int) -> None:
+        """Give up the least recently used answers until the others take no more than `size` bytes."""
+        while self._entries and self._entries.currsize > size:
+            self._entries.popitem()
+
     def take_due(self, limit: int) -> list[K]:
         """Take up to `limit` keys that were asked for in the last part of their soft life."""
         keys = list(self._due)[:limit]
@@ -241,6 +253,7 @@ class Cache(Generic[K]):
                         entry.soft_until - now,
                         entry.grace_until - now,
                         entry.hard_until - now,
+                        entry.stale,
                     ),
                 )
 
@@ -249,7 +262,9 @@ class Cache(Generic[K]):
         if saved.hard_left <= age or key in self._entries:
             return False
         left = (saved.soft_left - age, saved.grace_left - age, saved.hard_left - age)
-        self._store(key, self._entry(saved.data, saved.as_of, self.draw_ticket(), self.clock(), *left))
+        entry = self._entry(saved.data, saved.as_of, self.draw_ticket(), self.clock(), *left)
+        entry.stale = saved.stale
+        self._store(key, entry)
         return True
 
     def _entry(

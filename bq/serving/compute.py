@@ -4,12 +4,15 @@ Rules of this file: the only place in `bq.serving` that starts threads. Nothing 
 """
 
 import asyncio
+import gzip
+import hashlib
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bq.errors import Problem, source_failed
@@ -68,6 +71,7 @@ class Pools:
         self.engine: Engine | None = None
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
         self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
+        self._compressing = ThreadPoolExecutor(1, "compress", initializer=_give_way)
 
     async def load(self, load: Callable[[], Engine], open_market: Callable[[], Market]) -> tuple[float, float] | None:
         """Import, compile, warm up and check the engine in a computing thread; give the cost it saw.
@@ -97,10 +101,15 @@ class Pools:
         """Run other blocking input or output in a fetching thread."""
         return await asyncio.get_running_loop().run_in_executor(self._fetching, work, *arguments)
 
+    async def compress(self, body: bytes) -> bytes:
+        """Make a gzip stream of an answer (level 6, no time in it: equal answers have equal streams)."""
+        return await asyncio.get_running_loop().run_in_executor(self._compressing, _gzip, body)
+
     def close(self) -> None:
         """Take no more work; what runs is not waited for."""
         self._fetching.shutdown(wait=False, cancel_futures=True)
         self._computing.shutdown(wait=False, cancel_futures=True)
+        self._compressing.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
         market = self.market
@@ -126,6 +135,19 @@ class Pools:
             for key, analysis in zip(keys, analyses, strict=True)
         ]
         return Worked(answers, time.perf_counter() - began)
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 6, mtime=0)
+
+
+def code_fingerprint() -> str:
+    """Name the code that makes answers (hex, 16 digits): other code, other answers, whatever the version says."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(p for folder in ("bq", "kernels") for p in (root / folder).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def available_cores() -> int:

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeAlias
 
 from bq.errors import Problem
 from bq.serving.batcher import Batcher
-from bq.serving.cache import Cache, Entry
+from bq.serving.cache import FINAL, Cache, Entry
 from bq.serving.flights import Rank, Waiter
 
 Key: TypeAlias = tuple[str, str, str]
-"""Ticker, detail, and the world: market, its moment, the engine's version. Everything that changes the answer."""
+"""Ticker, detail, and the world: market, its data, its moment, the rate, the code. All that changes the answer."""
 
 INTERACTIVE_MISSES: Final = 20  # a request that misses more counts as a scan
 
@@ -39,7 +39,8 @@ class Looked:
     def fall_back(self) -> None:
         """Where there is no answer in time, let a kept one stand in."""
         for slot, entry in self.kept.items():
-            if not isinstance(self.answers[slot], Entry):
+            answer = self.answers[slot]
+            if answer is None or (isinstance(answer, Problem) and answer.code not in FINAL):
                 entry.stale = True
                 self.answers[slot] = entry
                 self.cached[slot] = True
@@ -53,6 +54,13 @@ class Looked:
     def pending(self) -> int:
         """How many positions hold nothing yet."""
         return self.answers.count(None)
+
+    @property
+    def stored(self) -> list[Entry] | None:
+        """The answers, if every one of them was stored when the request arrived; None if not."""
+        if not all(self.cached):
+            return None
+        return [answer for answer in self.answers if isinstance(answer, Entry)]
 
 
 class Lookups:

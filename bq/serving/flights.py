@@ -6,7 +6,7 @@ Rules of this file: plain objects on one thread; no HTTP, no finance, no threads
 import asyncio
 import enum
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from bq.errors import Problem
@@ -77,7 +77,7 @@ class Waiter(Generic[K, S]):
         self._arrived: list[int] = []
         self._future: asyncio.Future[None] | None = None
         self._eager = False
-        self._timer = loop.call_later(max(deadline - clock_now, 0.0), self._expire)
+        self._timer = loop.call_later(max(deadline - clock_now, 0.0), self.expire)
 
     def fill(self, slot: int, answer: Answer, flight: Flight[K, S]) -> None:
         """Take the answer of one slot; wake the request if that is what it waits for."""
@@ -120,7 +120,8 @@ class Waiter(Generic[K, S]):
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """End the wait now, with what there is."""
         self.expired = True
         self._wake()
 
@@ -161,18 +162,18 @@ class Lane(Generic[K, S]):
 
 
 class Lanes(Generic[K, S]):
-    """The lanes of one stage. Interactive first, scans are promised a share, refreshing takes what is left.
+    """The lanes of one stage. Interactive first, then scans, then refreshes; but each of the later is promised a share.
 
     Parameters
     ----------
-    scan_share
-        The share of the batches that a scan leads while interactive flights wait as well.
+    shares
+        The share of the batches that a rank leads while flights of an earlier rank wait as well.
     """
 
-    def __init__(self, scan_share: float) -> None:
+    def __init__(self, shares: Mapping[Rank, float]) -> None:
         self.lanes: dict[Rank, Lane[K, S]] = {rank: Lane() for rank in Rank}
-        self._scan_share = scan_share
-        self._scan_credit = 0.0
+        self._shares = shares
+        self._credit = dict.fromkeys(Rank, 0.0)
 
     def __len__(self) -> int:
         return sum(map(len, self.lanes.values()))
@@ -201,12 +202,14 @@ class Lanes(Generic[K, S]):
         return taken
 
     def _order(self) -> Iterable[Rank]:
-        if self.lanes[Rank.INTERACTIVE] and self.lanes[Rank.SCAN]:
-            self._scan_credit += self._scan_share
-            if self._scan_credit >= 1.0:
-                self._scan_credit -= 1.0
-                return (Rank.SCAN, Rank.INTERACTIVE, Rank.REFRESH)
-        return Rank
+        waiting = [rank for rank in Rank if self.lanes[rank]]
+        leads = waiting[:1]
+        for rank in waiting[1:]:
+            self._credit[rank] += self._shares.get(rank, 0.0)
+            if self._credit[rank] >= 1.0 and leads == waiting[:1]:
+                self._credit[rank] -= 1.0
+                leads = [rank]
+        return [*leads, *(rank for rank in waiting if rank not in leads)]
 
 
 class CostLine:

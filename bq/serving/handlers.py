@@ -6,7 +6,7 @@ await between the body and the answer.
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -21,6 +21,10 @@ from bq.serving.limits import read_body
 from bq.serving.requests import AnalyzeRequest, one_detail, one_symbol, read_analyze
 from bq.serving.routing import route
 from bq.serving.service import Service
+from bq.serving.variants import key_of
+
+PIECE: Final = 64 * 1024
+"""Bytes of a stream that are written at a time."""
 
 
 def routes(service: Service) -> list[web.RouteDef]:
@@ -69,12 +73,17 @@ class Handlers:
             return await self._stream(request, asked, looked, deadline, client)
         timing = wire.HIT_TIMING
         if looked.missing:
-            problem = await service.desk.wait(looked, deadline, client)
-            if problem is not None and (not asked.is_list or all(isinstance(a, Problem) for a in looked.answers)):
-                service.shed(problem)
-                raise Failure(problem)
+            self._note_refusal(asked, looked, await service.desk.wait(looked, deadline, client))
             timing = _timing(looked.waiter)
-        return self._whole(asked, looked, timing)
+        return self._whole(request, asked, looked, timing)
+
+    def _note_refusal(self, asked: AnalyzeRequest, looked: Looked, problem: Problem | None) -> None:
+        """Count what was turned away; with nothing else to tell, it is the answer."""
+        if problem is None:
+            return
+        self.service.shed(problem)
+        if all(isinstance(found, Problem) for found in looked.answers):
+            raise Failure(problem)
 
     def _charge(self, request: web.Request, tickers: int) -> str:
         client = client_of(self.service, request)
@@ -83,22 +92,36 @@ class Handlers:
             raise Failure(problem)
         return client
 
-    def _whole(self, asked: AnalyzeRequest, looked: Looked, timing: str) -> web.Response:
-        headers = {"Server-Timing": timing, "Cache-Control": "no-store"}
+    def _whole(self, request: web.Request, asked: AnalyzeRequest, looked: Looked, timing: str) -> web.Response:
+        headers = {"Server-Timing": timing, "Cache-Control": "no-store", **wire.VARY}
         if asked.is_list:
             triples = zip(asked.tickers, looked.answers, looked.cached, strict=True)
             items = [wire.item(ticker, found, cached) for ticker, found, cached in triples]
-            return answer(wire.many(items, looked.failed, looked.pending), headers)
-        return answer(wire.one(_only(looked).data, looked.cached[0]), headers)
+            body = wire.many(items, looked.failed, looked.pending)
+        else:
+            body = wire.one(_only(looked), looked.cached[0])
+        stored = looked.stored
+        if stored is None or any(entry.stale for entry in stored) or not _takes_gzip(request):
+            return answer(body, headers)
+        key = key_of(wire.form_of(asked.is_list, asked.tickers), [entry.tag for entry in stored])
+        small = self.service.variants.smaller(key, body)
+        return answer(body, headers) if small is None else answer(small, {**headers, "Content-Encoding": "gzip"})
 
     async def _stream(
         self, request: web.Request, asked: AnalyzeRequest, looked: Looked, deadline: float, client: str
     ) -> web.StreamResponse:
         """Send one item a line: what is stored at once, the rest as slices finish, what is late as pending."""
         if looked.missing:
-            self.service.desk.begin(looked, deadline, client)
+            self._note_refusal(asked, looked, self.service.desk.begin(looked, deadline, client))
+        stored = f'cache;desc="{len(asked.tickers) - len(looked.missing)} of {len(asked.tickers)}"'
         response = web.StreamResponse(
-            headers={"Content-Type": wire.NDJSON, "Cache-Control": "no-store", "X-Accel-Buffering": "no", **wire.CORS}
+            headers={
+                "Content-Type": wire.NDJSON,
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+                "Server-Timing": stored,
+                **wire.CORS,
+            }
         )
         waiter = looked.waiter
         try:
@@ -120,9 +143,14 @@ class Handlers:
     async def _send_lines(
         self, response: web.StreamResponse, asked: AnalyzeRequest, looked: Looked, slots: list[int]
     ) -> None:
-        if slots:
-            lines = [wire.item(asked.tickers[slot], looked.answers[slot], looked.cached[slot]) for slot in slots]
-            await response.write(b"\n".join(lines) + b"\n")
+        piece = bytearray()
+        for slot in slots:
+            piece += wire.item(asked.tickers[slot], looked.answers[slot], looked.cached[slot]) + b"\n"
+            if len(piece) >= PIECE:  # writing waits for a slow reader; what is not made yet takes no memory
+                await response.write(bytes(piece))
+                piece.clear()
+        if piece:
+            await response.write(bytes(piece))
 
     async def _accept(self, request: web.Request, asked: AnalyzeRequest) -> web.Response:
         key = request.headers.get("Idempotency-Key")
@@ -148,9 +176,13 @@ class Handlers:
                 timing = _timing(looked.waiter)
             entry = _only(looked)
         headers = wire.cacheable(entry, service.max_age(entry), timing)
-        if (known := request.headers.get("If-None-Match")) is not None and wire.matches(known, headers["ETag"]):
-            return web.Response(status=304, headers={**wire.CORS, **headers})
-        return answer(entry.data, headers)
+        gzip = _takes_gzip(request)
+        if (tag := wire.known_tag(request.headers.get("If-None-Match", ""), entry, gzip)) is not None:
+            return web.Response(status=304, headers={**wire.CORS, **headers, "ETag": tag})
+        small = service.variants.smaller(key_of(wire.ALONE, (entry.tag,)), entry.data) if gzip else None
+        if small is None:
+            return answer(entry.data, headers)
+        return answer(small, {**headers, "ETag": wire.etag(entry, compressed=True), "Content-Encoding": "gzip"})
 
     async def tickers(self, request: web.Request) -> web.Response:
         """List what a newcomer may try."""
@@ -192,6 +224,10 @@ def _only(looked: Looked) -> Entry:
     if isinstance(found, Problem):
         raise Failure(found)
     return found
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    return wire.takes_gzip(request.headers.get("Accept-Encoding", ""))
 
 
 def _header_deadline(request: web.Request) -> float | None:

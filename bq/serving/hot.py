@@ -17,6 +17,7 @@ from bq.serving import wire
 from bq.serving.cache import Entry
 from bq.serving.desk import Desk
 from bq.serving.requests import AnalyzeRequest, read_analyze
+from bq.serving.variants import Variants, key_of
 
 LONGEST_HEAD: Final = 4096
 LONGEST_BODY: Final = 1024
@@ -30,7 +31,9 @@ _DECISIVE: Final = frozenset(
 """Headers that may change the answer; what carries one goes to aiohttp."""
 
 _NAME: Final = re.compile(rb"[a-z0-9]+(-[a-z0-9]+)*")  # narrower than RFC 9110's tokens: no _ to be taken for a -
-_READ: Final = frozenset((b"content-length", b"content-type", b"accept", b"if-none-match", b"connection", b"host"))
+_READ: Final = frozenset(
+    (b"content-length", b"content-type", b"accept", b"accept-encoding", b"if-none-match", b"connection", b"host")
+)
 _JSON_TYPES: Final = frozenset(
     (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
 )
@@ -48,13 +51,14 @@ class Head(NamedTuple):
     length: int  # bytes of the body
     plain: bool  # asks for nothing that only a handler can do
     known: str  # If-None-Match
+    gzip: bool  # may be answered compressed
 
 
 @lru_cache(2048)
 def read_head(head: bytes) -> Head | None:
     """Read a head (without its empty line); None when aiohttp should."""
     lines = head.split(b"\r\n")
-    length, plain, known, seen = 0, True, b"", set[bytes]()
+    length, plain, known, gzip, seen = 0, True, b"", False, set[bytes]()
     for line in lines:
         if _UNCLEAN.search(line):
             return None
@@ -77,13 +81,15 @@ def read_head(head: bytes) -> Head | None:
             plain = plain and value.lower() in _JSON_TYPES
         elif name == b"accept":
             plain = plain and b"ndjson" not in value.lower()
+        elif name == b"accept-encoding":
+            gzip = wire.takes_gzip(value.decode("latin-1"))
         elif name == b"if-none-match":
             known = value
         elif name == b"connection" and value.lower() != b"keep-alive":
             return None
     if b"host" not in seen:
         return None
-    return Head(lines[0], length, plain, known.decode("latin-1"))
+    return Head(lines[0], length, plain, known.decode("latin-1"), gzip)
 
 
 def owed(data: bytes) -> int | None:
@@ -109,6 +115,7 @@ class HotPath:
     def __init__(
         self,
         desk: Desk,
+        variants: Variants,
         list_limit: int,
         wall: Callable[[], float],
         max_age: Callable[[Entry], int],
@@ -117,6 +124,7 @@ class HotPath:
         self.served_post = 0
         self.served_get: dict[int, int] = {200: 0, 304: 0}
         self._desk = desk
+        self._variants = variants
         self._wall = wall
         self._max_age = max_age
         self._open = open_for
@@ -133,11 +141,11 @@ class HotPath:
         if head is None or not head.plain or head.length != len(data) - end - 4 or not self._open():
             return None
         if head.request_line == _POST:
-            return self._post(data[end + 4 :]) if head.length <= LONGEST_BODY and not head.known else None
+            return self._post(data[end + 4 :], head.gzip) if head.length <= LONGEST_BODY and not head.known else None
         found = _GET.fullmatch(head.request_line)
-        return None if found is None or head.length else self._get(found[1], found[2], head.known)
+        return None if found is None or head.length else self._get(found[1], found[2], head.known, head.gzip)
 
-    def _post(self, body: bytes) -> bytes | None:
+    def _post(self, body: bytes, gzip: bool) -> bytes | None:
         asked = self._body(body)
         if asked is None:
             return None
@@ -145,27 +153,31 @@ class HotPath:
         if entries is None:
             return None
         self.served_post += 1
-        if asked.is_list:
-            pairs = zip(asked.tickers, entries, strict=True)
-            data = wire.many([wire.item(ticker, entry, True) for ticker, entry in pairs], 0, 0)
-            return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_HEAD, len(data), self._now(), data)
-        data = entries[0].data
-        size = len(wire.ONE_HEAD) + len(data) + len(wire.ONE_TAIL[True])
-        date = self._now()
-        return b"%b%d\r\nDate: %b\r\n\r\n%b%b%b" % (_POST_HEAD, size, date, wire.ONE_HEAD, data, wire.ONE_TAIL[True])
+        form = wire.form_of(asked.is_list, asked.tickers)
+        key = key_of(form, [entry.tag for entry in entries]) if gzip and not any(e.stale for e in entries) else None
+        if key is not None and (small := self._variants.get(key)) is not None:
+            return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_GZIP_HEAD, len(small), self._now(), small)
+        data = wire.all_stored(asked.tickers, entries) if asked.is_list else wire.one(entries[0], True)
+        if key is not None:
+            self._variants.offer(key, data)
+        return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_HEAD, len(data), self._now(), data)
 
-    def _get(self, ticker: bytes, detail: bytes | None, known: str) -> bytes | None:
+    def _get(self, ticker: bytes, detail: bytes | None, known: str, gzip: bool) -> bytes | None:
         entry = self._desk.find(ticker.decode(), (detail or b"default").decode())
         if entry is None:
             return None
         headers = wire.cacheable(entry, self._max_age(entry))
-        told = known and wire.matches(known, headers["ETag"])
-        self.served_get[304 if told else 200] += 1
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-        if told:
-            return b"HTTP/1.1 304 Not Modified\r\n%b%bDate: %b\r\n\r\n" % (_CORS, lines, self._now())
+        tag = known and wire.known_tag(known, entry, gzip)
+        self.served_get[304 if tag else 200] += 1
+        if tag:
+            headers["ETag"] = tag
+            return b"HTTP/1.1 304 Not Modified\r\n%b%bDate: %b\r\n\r\n" % (_CORS, _lines(headers), self._now())
+        data = entry.data
+        if gzip and (small := self._variants.smaller(key_of(wire.ALONE, (entry.tag,)), data)) is not None:
+            headers |= {"ETag": wire.etag(entry, compressed=True), "Content-Encoding": "gzip"}
+            data = small
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
-            _CORS, lines, len(entry.data), self._now(), entry.data,
+            _CORS, _lines(headers), len(data), self._now(), data,
         )  # fmt: skip
 
     def _now(self) -> bytes:
@@ -182,7 +194,7 @@ def _reader(limit: int) -> Callable[[bytes], AnalyzeRequest | None]:
             asked = read_analyze(body, limit)
         except Failure:
             return None
-        return None if asked.problems or not asked.tickers else asked
+        return None if asked.problems else asked
 
     return read
 
@@ -192,8 +204,14 @@ def _lines(headers: dict[str, str]) -> bytes:
 
 
 _CORS: Final = _lines(dict(wire.CORS))
-_POST_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\n"
-    + _lines({"Content-Type": wire.JSON, **wire.CORS, "Server-Timing": wire.HIT_TIMING, "Cache-Control": "no-store"})
-    + b"Content-Length: "
+_POST_HEADERS: Final = {
+    "Content-Type": wire.JSON,
+    **wire.CORS,
+    "Server-Timing": wire.HIT_TIMING,
+    "Cache-Control": "no-store",
+    **wire.VARY,
+}
+_POST_HEAD: Final = b"HTTP/1.1 200 OK\r\n" + _lines(_POST_HEADERS) + b"Content-Length: "
+_POST_GZIP_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\n" + _lines({**_POST_HEADERS, "Content-Encoding": "gzip"}) + b"Content-Length: "
 )

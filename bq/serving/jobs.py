@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -28,8 +28,10 @@ _log = logging.getLogger(__name__)
 BLOCK: Final = 64  # tickers that a task asks for at a time; stored together
 AT_ONCE: Final = 4  # tasks that run at the same time; the batcher gives them turns
 PATIENCE_S: Final = 120.0  # for a block
+AGAIN_S: Final = 10.0  # after a task could not go on
 TRIES: Final = 5  # for tickers that the server was too busy for
 KEEP_S: Final = 86_400.0  # results of finished tasks
+FORGET_S: Final = 3600.0  # between two times that older ones are deleted
 MAX_TASKS: Final = 1000
 
 
@@ -76,6 +78,7 @@ class Jobs:
     def __init__(self, path: Path, desk: Desk, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self.running: dict[str, Progress] = {}
         self.failures = 0  # of the database
+        self._forget_at = 0.0
         self._path = path
         self._desk = desk
         self._clock = clock
@@ -83,15 +86,15 @@ class Jobs:
         self._store: TaskStore | None = None
         self._thread = ThreadPoolExecutor(1, "tasks")
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._work: set[asyncio.Task[None]] = set()
+        self._work: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Open the database and go on with what was not finished; without it there are no tasks, but all else."""
         try:
             self._store = await self._in_thread(TaskStore, self._path)
-            await self._in_thread(self._store.forget_before, self._wall() - KEEP_S)
+            await self._forget()
             for task in await self._in_thread(self._store.unfinished):
-                self._begin(task, Progress(len(task.tickers)))
+                self._begin(task)
         except (OSError, sqlite3.Error):
             self.failures += 1
             _log.exception("tasks cannot be stored in %s", self._path)
@@ -102,22 +105,44 @@ class Jobs:
         Raises
         ------
         Failure
-            `too_busy` with too many tasks, `not_ready` when it cannot be stored. Nothing was accepted then.
+            `too_busy` with too many tasks, `not_ready` when it cannot be stored, `conflict` when the idempotency key is
+            that of another request. Nothing was accepted then.
         """
         if self._store is None:
             raise Failure(Problem("not_ready", "Tasks cannot be stored on this server at the moment.", 60.0))
         if len(self.running) >= MAX_TASKS:
             raise Failure(Problem("too_busy", f"{MAX_TASKS} tasks are waiting already.", 60.0))
         task = StoredTask(secrets.token_hex(16), detail, is_list, tickers)
+        # A caller that leaves now must not leave behind a task that is stored and never begun.
+        accepted = await asyncio.shield(self._spawn(self._accept(task, idempotency_key)))
+        if isinstance(accepted, Problem):
+            raise Failure(accepted)
+        return accepted
+
+    async def _accept(self, task: StoredTask, idempotency_key: str | None) -> str | Problem:
+        assert self._store is not None
         try:
-            task_id = await self._in_thread(self._store.add, task, idempotency_key, self._wall())
+            stored = await self._in_thread(self._store.add, task, idempotency_key, self._wall())
         except sqlite3.Error:
             self.failures += 1
             _log.exception("a task could not be stored")
-            raise Failure(Problem("not_ready", "The task could not be stored.", 10.0)) from None
-        if task_id == task.id:
-            self._begin(task, Progress(len(tickers)))
-        return task_id
+            return Problem("not_ready", "The task could not be stored.", 10.0)
+        if (stored.detail, stored.is_list, stored.tickers) != (task.detail, task.is_list, task.tickers):
+            return Problem("conflict", "This Idempotency-Key belongs to a task for other tickers or another detail.")
+        if stored.finished is None and stored.id not in self.running:
+            self._begin(stored)
+        if self._wall() > self._forget_at:
+            self._spawn(self._forget())
+        return stored.id
+
+    async def _forget(self) -> None:
+        """Delete old results, once an hour."""
+        self._forget_at = self._wall() + FORGET_S
+        try:
+            await self._in_thread(self._store.forget_before, self._wall() - KEEP_S)  # type: ignore[union-attr]
+        except sqlite3.Error:
+            self.failures += 1
+            _log.exception("old tasks could not be deleted")
 
     async def find(self, task_id: str) -> tuple[StoredTask, Progress] | None:
         """Give a task and how far it is; None when there is none."""
@@ -126,10 +151,11 @@ class Jobs:
         task = await self._in_thread(self._store.get, task_id)
         if task is None:
             return None
-        progress = self.running.get(task_id)
-        if progress is None:
+        if task.finished is None:
+            progress = self.running.get(task_id) or self._begin(task)
+        else:
             progress = Progress(len(task.tickers), len(task.tickers))
-            progress.finished = task.finished is not None
+            progress.finished = True
         return task, progress
 
     async def result(self, task: StoredTask) -> bytes:
@@ -158,31 +184,42 @@ class Jobs:
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    def _begin(self, task: StoredTask, progress: Progress) -> None:
-        self.running[task.id] = progress
-        work = asyncio.get_running_loop().create_task(self._run(task, progress))
-        self._work.add(work)
-        work.add_done_callback(self._work.discard)
+    def _begin(self, task: StoredTask) -> Progress:
+        progress = self.running[task.id] = Progress(len(task.tickers))
+        self._spawn(self._run(task, progress))
+        return progress
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
 
     async def _run(self, task: StoredTask, progress: Progress) -> None:
-        store = self._store
-        assert store is not None
         try:
-            async with self._turns:
-                have = {item.position for item in await self._in_thread(store.items, task.id)}
-                todo = [position for position in range(len(task.tickers)) if position not in have]
-                progress.move(len(have))
-                for start in range(0, len(todo), BLOCK):
-                    items = await self._block(task, todo[start : start + BLOCK])
-                    await self._in_thread(store.put_items, task.id, items)
-                    progress.move(progress.done + len(items))
-                await self._in_thread(store.finish, task.id, self._wall())
-                progress.move(progress.total, finished=True)
-        except sqlite3.Error:
-            self.failures += 1
-            _log.exception("task %s stopped; it goes on at the next start", task.id)
+            while not progress.finished:
+                try:
+                    async with self._turns:
+                        await self._work_off(task, progress)
+                except Exception:  # a full disk, or a defect: what was accepted is not given up
+                    self.failures += 1
+                    _log.exception("task %s cannot go on; it is tried again", task.id)
+                    await asyncio.sleep(AGAIN_S)
         finally:
             self.running.pop(task.id, None)
+
+    async def _work_off(self, task: StoredTask, progress: Progress) -> None:
+        store = self._store
+        assert store is not None
+        have = {item.position for item in await self._in_thread(store.items, task.id)}
+        todo = [position for position in range(len(task.tickers)) if position not in have]
+        progress.move(len(have))
+        for start in range(0, len(todo), BLOCK):
+            items = await self._block(task, todo[start : start + BLOCK])
+            await self._in_thread(store.put_items, task.id, items)
+            progress.move(progress.done + len(items))
+        await self._in_thread(store.finish, task.id, self._wall())
+        progress.move(progress.total, finished=True)
 
     async def _block(self, task: StoredTask, positions: list[int]) -> list[StoredItem]:
         items: dict[int, StoredItem] = {}
@@ -215,6 +252,4 @@ def _stored(task: StoredTask, position: int, ticker: str, answer: Entry | Proble
     failed = isinstance(answer, Problem)
     if task.is_list:
         return StoredItem(position, failed, wire.item(ticker, answer, cached))
-    return StoredItem(
-        position, failed, wire.error(answer) if isinstance(answer, Problem) else wire.one(answer.data, cached)
-    )
+    return StoredItem(position, failed, wire.error(answer) if isinstance(answer, Problem) else wire.one(answer, cached))

@@ -31,6 +31,9 @@ _SO_ATTACH_FILTER: Final = 26  # linux/socket.h; not in Python's socket module
 SPARE_DESCRIPTORS: Final = 64
 """For the database, logs, the market's connections and the interpreter."""
 
+LONGEST_CLIENT: Final = 64
+"""Characters of a client's name: it is remembered, and whoever stands behind a careless proxy chooses it."""
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -141,6 +144,9 @@ class Proxies:
         """Name the client: the last address of the chain that no trusted proxy stands for."""
         if not forwarded or not self._trusts(peer):
             return peer
+        return self._last_untrusted(peer, forwarded)[:LONGEST_CLIENT]
+
+    def _last_untrusted(self, peer: str, forwarded: str) -> str:
         chain = [part.strip() for part in forwarded.split(",") if part.strip()]
         if self._any:
             return chain[-1] if chain else peer

@@ -8,11 +8,13 @@ import logging.handlers
 import os
 import queue
 import sys
+import threading
 from typing import Any, Final, NoReturn, TextIO
 
 import msgspec
 
 QUEUE: Final = 10_000
+FLUSH_S: Final = 2.0  # for the last lines, at the end
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -63,10 +65,16 @@ def leave(code: int) -> NoReturn:
 
     A computing thread may be in the middle of compiling, or hang; waiting for it would outlast a platform's patience.
     """
+    writing = threading.Thread(target=_flush, daemon=True)
+    writing.start()
+    writing.join(FLUSH_S)  # whoever reads our lines may have stopped reading
+    os._exit(code)
+
+
+def _flush() -> None:
     for listener in _listeners:
         listener.stop()
     sys.stdout.flush()
-    os._exit(code)
 
 
 def start_logging(stream: TextIO = sys.stdout, level: int = logging.INFO) -> None:

@@ -1,7 +1,8 @@
 """What is counted and how long things take, in Prometheus' text; no ticker, no user, no path ever becomes a label.
 
-Rules of this file: the hot path touches one counter and one histogram that were bound beforehand; all else is read from
-the objects that count anyway, when somebody asks.
+Rules of this file: the hot path touches none of these (it counts integers of its own, taken in when somebody asks); a
+handler touches one counter and one histogram that were bound beforehand; all else is read from the objects that count
+anyway. `bq_http_request_duration_seconds` is therefore of requests that reached a handler.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,7 @@ class Metrics:
         )
         self.duration = Histogram(
             "bq_http_request_duration_seconds",
-            "from head to answer",
+            "of requests that reached a handler, from head to answer",
             ["route"],
             buckets=SECONDS,
             registry=self.registry,
@@ -61,7 +62,7 @@ class Metrics:
             "bq_batch_size", "tickers a slice", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=self.registry
         )
         self.batch_wait = Histogram(
-            "bq_batch_wait_seconds", "of a slice's oldest flight", buckets=SECONDS, registry=self.registry
+            "bq_batch_wait_seconds", "of a slice's oldest flight", ["class"], buckets=SECONDS, registry=self.registry
         )
         self.batch_duration = Histogram(
             "bq_batch_duration_seconds", "of a slice", buckets=SECONDS, registry=self.registry

@@ -43,7 +43,7 @@ OPERATIONS: Final = (
             Parameter("Prefer", "header", "respond-async makes a task of the request"),
             Parameter("Idempotency-Key", "header", "the same key is the same task"),
         ),
-        problems=(*ANSWERING, "request_timeout", "too_large", "unsupported_media_type"),
+        problems=(*ANSWERING, "conflict", "request_timeout", "too_large", "unsupported_media_type"),
     ),
     Operation(
         "get",

@@ -25,12 +25,18 @@ def _raw(problem: Problem) -> bytes:
     body = wire.error(problem)
     head = (
         f"HTTP/1.1 {problem.http_status} Service Unavailable\r\nContent-Type: {wire.JSON}\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 5\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: 5\r\nAccess-Control-Allow-Origin: *\r\n"
+        "Server-Timing: total;dur=0\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
 
 
 REFUSED: Final = _raw(FULL)
+
+UNREAD_LIMIT: Final = 128 << 20
+"""Bytes of answers that clients have not taken, over all connections: what many that do not read may cost."""
+
+RECOUNT_S: Final = 0.05  # between two counts of them, at least
 
 
 class Connection(RequestHandler):
@@ -63,6 +69,10 @@ class Connection(RequestHandler):
             if self.owed:
                 self.owed = self.owed - len(data) if len(data) <= self.owed else None
             elif (told := self._hot_answer(hot, data)) is not None:
+                if not self.door.has_room(len(told)):
+                    self.transport.write(REFUSED)  # type: ignore[union-attr]
+                    self.force_close()
+                    return
                 self.transport.write(told)  # type: ignore[union-attr]
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 return
@@ -113,8 +123,9 @@ class Connection(RequestHandler):
             problem = Problem("internal", "Something went wrong on our side.")
         if request.writer is not None and request.writer.output_size > 0:
             raise ConnectionError("part of an answer was sent already")
+        headers = {**wire.CORS, "Server-Timing": "total;dur=0"}
         response = web.Response(
-            status=problem.http_status, body=wire.error(problem), content_type=wire.JSON, headers=wire.CORS
+            status=problem.http_status, body=wire.error(problem), content_type=wire.JSON, headers=headers
         )
         response.force_close()
         return response
@@ -145,6 +156,10 @@ class Door(Server):
         self.write_stall_s = write_stall_s
         self.hot: HotPath | None = None
         self.turned_away = self.slow_heads = self.stalled_readers = 0
+        self.unread_limit = UNREAD_LIMIT
+        self._unread = 0  # bytes in the connections' buffers when they were counted
+        self._written = 0  # bytes of answers since
+        self._counted_at = 0.0
         self._options = options
 
     @property
@@ -155,6 +170,19 @@ class Door(Server):
     def __call__(self) -> Connection:
         """Make the protocol of a new connection."""
         return Connection(self, loop=self._loop, **self._options)
+
+    def has_room(self, size: int) -> bool:
+        """Take note of an answer; tell whether it may be written, or clients have left too much unread."""
+        self._written += size
+        if self._unread + self._written <= self.unread_limit:
+            return True
+        now = self._loop.time()
+        if now - self._counted_at >= RECOUNT_S:
+            self._counted_at = now
+            transports = [connection.transport for connection in self._connections]
+            self._unread = sum(one.get_write_buffer_size() for one in transports if one is not None)
+            self._written = size
+        return self._unread + self._written <= self.unread_limit
 
     def sweep(self) -> None:
         """Look at every connection; to be called every second or so."""

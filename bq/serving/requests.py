@@ -25,7 +25,14 @@ class AnalyzeBody(msgspec.Struct, frozen=True):
 
     ticker: Annotated[str, Meta(description="one symbol; AAPL when neither form is given")] | UnsetType = UNSET
     tickers: (
-        Annotated[list[str], Meta(description="symbols; case, spaces and repetitions do not matter")] | UnsetType
+        Annotated[
+            list[str],
+            Meta(
+                description="at least one symbol; case, spaces and repetitions do not matter",
+                extra_json_schema={"minItems": 1},
+            ),
+        ]
+        | UnsetType
     ) = UNSET
     detail: Annotated[Detail, Meta(description="default for one ticker, summary for a list")] | UnsetType = UNSET
     deadline_ms: (
@@ -133,6 +140,8 @@ def read_analyze(body: bytes, limit: int) -> AnalyzeRequest:
         return AnalyzeRequest([ticker], {}, "default" if asked.detail is UNSET else asked.detail, deadline, False)
     if asked.ticker is not UNSET:
         raise Failure(bad_request("Send either ticker or tickers, not both."))
+    if not asked.tickers:
+        raise Failure(bad_request("tickers is empty: name at least one symbol."))
     tickers = distinct(asked.tickers)
     if len(tickers) > limit:
         raise Failure(too_many(len(tickers), limit))

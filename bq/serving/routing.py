@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 INTERNAL: Final = Problem("internal", "Something went wrong on our side. It has been noted.")
+UNREAD: Final = Problem("too_busy", "Too many answers wait for clients that do not read them.", 5.0)
 NO_SUCH_PATH: Final = Problem("not_found", "There is nothing at this path. GET /openapi.json lists what there is.")
 
 
@@ -76,7 +77,12 @@ def guarded(service: Service, name: str, handler: Handler) -> Handler:
             response = failed(INTERNAL)
         finally:
             service.in_flight -= 1
+        if not response.prepared:
+            _cut_off_if_begun(request)
+            response = _if_there_is_room(service, response)
         elapsed = clock() - began
+        if "Server-Timing" not in response.headers and not response.prepared:
+            response.headers["Server-Timing"] = f"total;dur={elapsed * 1000:.2f}"
         status = response.status
         bound = codes.get(status)
         if bound is None:
@@ -90,6 +96,23 @@ def guarded(service: Service, name: str, handler: Handler) -> Handler:
         return response
 
     return serve
+
+
+def _cut_off_if_begun(request: web.Request) -> None:
+    """Break the connection if part of another answer went out: a second head would be read as its body."""
+    if request.writer is not None and request.writer.output_size > 0:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionError("part of an answer was sent already")
+
+
+def _if_there_is_room(service: Service, response: web.StreamResponse) -> web.StreamResponse:
+    """Refuse to add to what clients have not read, beyond what the door allows."""
+    body = getattr(response, "body", None)
+    if service.door is None or not isinstance(body, bytes) or service.door.has_room(len(body)):
+        return response
+    service.shed(UNREAD)
+    return failed(UNREAD)
 
 
 def failed(problem: Problem, allow: str | None = None) -> web.Response:
@@ -119,7 +142,7 @@ def _translated(error: web.HTTPException) -> Problem:
 
 
 async def _preflight(request: web.Request) -> web.Response:
-    return web.Response(status=204, headers=wire.PREFLIGHT)
+    return web.Response(status=204, headers={**wire.PREFLIGHT, "Server-Timing": "total;dur=0"})
 
 
 async def _no_such_path(request: web.Request) -> web.StreamResponse:

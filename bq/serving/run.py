@@ -31,8 +31,9 @@ then never see "not ready". A machine that must compile opens it after that and 
 
 ACCEPT_S: Final = 0.1  # for what is in the listener's queue
 LINGER_S: Final = 0.5  # answers close their connections for so long before idle ones are cut
-FINISH_S: Final = 12.0  # for requests under way
-CANCEL_S: Final = 2.0  # aiohttp may spend it twice
+FINISH_S: Final = 10.0  # for requests under way; after that they are answered with what there is
+ANSWER_S: Final = 1.0  # for those answers
+CANCEL_S: Final = 1.0  # aiohttp may spend it twice
 
 
 class Runner(web.AppRunner):
@@ -108,6 +109,9 @@ async def _drain(service: Service, settings: Settings, site: web.SockSite, liste
     # request would be a failed request for its client.
     await _until(lambda: not (service.door and service.door.connections_by_handler), LINGER_S)
     await _until(lambda: not service.in_flight, FINISH_S)
+    if service.in_flight:
+        service.batcher.hurry()
+        await _until(lambda: not service.in_flight, ANSWER_S)
 
 
 async def _until(condition: Callable[[], bool], within_s: float) -> None:

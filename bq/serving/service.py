@@ -8,6 +8,7 @@ import contextlib
 import datetime as dt
 import faulthandler
 import logging
+import math
 import random
 import sys
 from collections.abc import Callable, Iterable
@@ -18,19 +19,21 @@ import msgspec
 
 from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
-from bq.market.source import Market, Snapshot
-from bq.serving import snapshot
+from bq.market.source import Edited, Market, Snapshot, Upstream
+from bq.serving import memory, snapshot
 from bq.serving.batcher import Batcher, Limits, Ran
 from bq.serving.cache import Cache, Entry
-from bq.serving.compute import Engine, Pools
+from bq.serving.compute import Engine, Pools, code_fingerprint
 from bq.serving.desk import Desk, Key
 from bq.serving.flights import Rank
 from bq.serving.hot import HotPath
 from bq.serving.jobs import Jobs
 from bq.serving.limits import Proxies, TokenBuckets
 from bq.serving.logs import leave
+from bq.serving.memory import Pressure
 from bq.serving.metrics import Metrics, Reading
 from bq.serving.protocol import Door
+from bq.serving.variants import Variants
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,9 @@ STUCK_GRACE_S: Final = 15.0  # between finding a slice stuck and leaving the pro
 STUCK_EXIT: Final = 70  # EX_SOFTWARE
 LONGEST_DEADLINE_S: Final = 25.0  # Heroku's router gives up after 30
 
+SHRINK_PAUSE_S: Final = 10.0  # between two times that stored answers give way to a shortage of memory
+
+SHORT_OF_MEMORY: Final = Problem("too_busy", "The server is short of memory.", 10.0)
 NOT_READY: Final = Problem("not_ready", "The server is starting: its kernels are being compiled or loaded.", 5.0)
 DRAINING: Final = Problem("not_ready", "The server is shutting down.", 5.0)
 
@@ -93,10 +99,12 @@ class Service:
                 max_flights=settings.max_flights,
                 max_backlog_s=settings.max_backlog_s,
             ),
+            is_stale=lambda snapshot: snapshot.stale,
             on_ran=self._note,
         )
         self.desk = Desk(self.cache, self.batcher, clock)
-        self.hot = HotPath(self.desk, settings.list_limit, wall, self.max_age, self._is_open_to_all)
+        self.variants = Variants(self.pools.compress)
+        self.hot = HotPath(self.desk, self.variants, settings.list_limit, wall, self.max_age, self._is_open_to_all)
         self.jobs = Jobs(Path(settings.state_dir) / "tasks.db", self.desk, clock, wall)
         self.buckets = TokenBuckets(clock, settings.client_rate, settings.client_burst)
         self.proxies = Proxies(settings.trusted_proxy)
@@ -106,6 +114,9 @@ class Service:
         self.in_flight = 0
         self.snapshot_failures = 0
         self.boot_failure: BaseException | None = None
+        self.memory_limit = memory.limit_bytes(settings.memory_mib)
+        self.pressure = Pressure.NONE
+        self._shrunk_at = -math.inf
         self._ready = False
         self._lag_s = 0.0
         self._is_open = False
@@ -220,8 +231,17 @@ class Service:
                 self.batcher.compute_cost.seed(*cost)
             assert self.pools.engine is not None
             self.engine_version = self.pools.engine.version
+            edition = self.market.edition if isinstance(self.market, Edited) else ""
+            code = await asyncio.to_thread(code_fingerprint)
             self.desk.world = "/".join(
-                (self.settings.market, self.settings.as_of, f"{self.settings.rate:g}", self.engine_version)
+                (
+                    self.settings.market,
+                    edition,
+                    self.settings.as_of,
+                    f"{self.settings.rate:g}",
+                    self.engine_version,
+                    code,
+                )
             )
             saved = await asyncio.to_thread(snapshot.read, self._snapshot_path)
             if saved is not None:
@@ -257,6 +277,21 @@ class Service:
         if self._session_open is not None and self._ready:
             self._is_open = self._session_open(dt.datetime.fromtimestamp(self.wall(), dt.UTC))
         self._look_for_stuck_slices()
+        self._watch_memory()
+
+    def _watch_memory(self) -> None:
+        """Make room when memory runs short, and begin nothing new when that is not enough; hits are always served."""
+        before, self.pressure = self.pressure, memory.pressure(memory.resident_bytes(), self.memory_limit)
+        self.batcher.refusal = SHORT_OF_MEMORY if self.pressure is Pressure.REFUSE else None
+        now = self.clock()
+        if self.pressure is Pressure.NONE or now - self._shrunk_at < SHRINK_PAUSE_S:
+            return
+        self._shrunk_at = now
+        self.variants.clear()
+        self.cache.shrink(self.cache.counts().size // 2)
+        memory.trim()
+        if before is not self.pressure:
+            _log.warning("memory is short (%s): stored answers were given up", self.pressure.name.lower())
 
     def _look_for_stuck_slices(self) -> None:
         """Give a hanging slice some time, then leave: a thread cannot be killed, but a process can be replaced."""
@@ -312,12 +347,17 @@ class Service:
 
     def _note(self, ran: Ran) -> None:
         self.metrics.batch_size.observe(ran.size)
-        self.metrics.batch_wait.observe(ran.wait_s)
+        self.metrics.batch_wait.labels(ran.rank.name.lower()).observe(ran.wait_s)
         self.metrics.batch_duration.observe(ran.seconds)
 
     def _readings(self) -> Iterable[Reading]:
         yield from _cache_readings(self.cache, self.desk)
+        yield Reading("bq_variants_bytes", "compressed answers", self.variants.size)
+        yield Reading("bq_variants_made_total", "answers compressed", self.variants.made)
+        yield Reading("bq_variants_served_total", "answers sent compressed", self.variants.served)
         yield from _batcher_readings(self.batcher)
+        yield from _upstream_readings(self.pools.market)
+        yield Reading("bq_memory_pressure", "0 none, 1 caches give way, 2 nothing new is begun", self.pressure)
         yield Reading("bq_http_in_flight", "requests being answered", self.in_flight)
         yield Reading("bq_jobs", "tasks by state", len(self.jobs.running), "state", "processing")
         yield Reading("bq_job_store_failures_total", "tasks or items that could not be stored", self.jobs.failures)
@@ -342,6 +382,16 @@ def _cache_readings(cache: Cache[Key], desk: Desk) -> Iterable[Reading]:
     yield Reading("bq_cache_entries", "answers", counts.entries)
     yield Reading("bq_cache_refusals", "problems that stand in for answers", counts.refusals)
     yield Reading("bq_cache_overtaken_total", "answers discarded because newer ones were there", cache.overtaken)
+
+
+def _upstream_readings(market: Market | None) -> Iterable[Reading]:
+    """Read what a market that asks somebody else counts; the others have nothing to tell."""
+    if not isinstance(market, Upstream):
+        return
+    for outcome, count in sorted(market.requests_by_outcome().items()):
+        yield Reading("bq_upstream_requests_total", "real requests to the source", count, "outcome", outcome)
+    state = float(market.holds_back())
+    yield Reading("bq_upstream_breaker_state", "1 while the breaker is open", state)
 
 
 def _batcher_readings(batcher: Batcher[Key, Any]) -> Iterable[Reading]:

@@ -50,10 +50,14 @@ class TaskHandlers:
                 "Content-Type": "text/event-stream",
                 "Cache-Control": "no-cache, no-transform",
                 "X-Accel-Buffering": "no",
+                "Server-Timing": "total;dur=0",
                 **wire.CORS,
             }
         )
         await response.prepare(request)
+        if request.method == "HEAD":
+            await response.write_eof()
+            return response
         await response.write(b"retry: 3000\n\n")
         while True:
             done, finished = progress.done, progress.finished

@@ -52,17 +52,19 @@ class TaskStore:
             self._db.execute(f"PRAGMA {statement}").fetchall()
         self._db.executescript(_SCHEMA)
 
-    def add(self, task: StoredTask, idempotency_key: str | None, created: float) -> str:
-        """Store a task and give its id: that of the older one, where the idempotency key is known."""
+    def add(self, task: StoredTask, idempotency_key: str | None, created: float) -> StoredTask:
+        """Store a task and give it back: the older one, where the idempotency key is known."""
         self._db.execute(
             "INSERT INTO tasks (id, idempotency_key, created, detail, is_list, tickers) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (idempotency_key) DO NOTHING",
             (task.id, idempotency_key, created, task.detail, task.is_list, msgspec.json.encode(task.tickers)),
         )
         if idempotency_key is None:
-            return task.id
-        row = self._db.execute("SELECT id FROM tasks WHERE idempotency_key = ?", (idempotency_key,)).fetchone()
-        return str(row[0])
+            return task
+        row = self._db.execute(
+            "SELECT id, detail, is_list, tickers, finished FROM tasks WHERE idempotency_key = ?", (idempotency_key,)
+        ).fetchone()
+        return _task(row)
 
     def get(self, task_id: str) -> StoredTask | None:
         """Give a task, or None."""

@@ -4,6 +4,7 @@ Rules of this file: pure functions; data are joined as they were stored and neve
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -11,36 +12,44 @@ import msgspec
 from bq.errors import Problem
 from bq.serving.cache import Entry
 
-CORS: Final[Mapping[str, str]] = {"Access-Control-Allow-Origin": "*"}
+CORS: Final[Mapping[str, str]] = {
+    "Access-Control-Allow-Origin": "*",
+    # Asked of the answer itself, not of the preflight: without it a page of another origin cannot read these.
+    "Access-Control-Expose-Headers": "ETag, Location, Retry-After, Server-Timing",
+}
 PREFLIGHT: Final[Mapping[str, str]] = {
-    **CORS,
+    "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": (
         "Content-Type, Prefer, Idempotency-Key, X-Deadline-Ms, If-None-Match, Last-Event-ID"
     ),
-    "Access-Control-Expose-Headers": "ETag, Location, Retry-After, Server-Timing",
     "Access-Control-Max-Age": "86400",
 }
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
+ALONE: Final = b"alone"
+"""The form of data without an envelope."""
+
 HIT_TIMING: Final = "cache;desc=hit"
 
 ONE_HEAD: Final = b'{"success":true,"data":'
 ONE_TAIL: Final = {True: b',"from_cache":true}', False: b',"from_cache":false}'}
+VARY: Final[Mapping[str, str]] = {"Vary": "Accept-Encoding"}
 PENDING: Final = b',"status":"pending","from_cache":false}'
 
 
-def one(data: bytes, from_cache: bool) -> bytes:
+def one(entry: Entry, from_cache: bool) -> bytes:
     """Wrap the data of one ticker."""
-    return b"".join((ONE_HEAD, data, ONE_TAIL[from_cache]))
+    tail = b"," + _staleness(entry).encode() + ONE_TAIL[from_cache][1:] if entry.stale else ONE_TAIL[from_cache]
+    return b"".join((ONE_HEAD, entry.data, tail))
 
 
 def item(ticker: str, answer: Entry | Problem | None, from_cache: bool) -> bytes:
-    """Make one item of a list. Data that outlived a failed refresh say so, with the time at which they were made."""
+    """Make one item of a list."""
     if isinstance(answer, Entry):
         flag = "true" if from_cache else "false"
-        stale = f'"stale":true,"as_of":{answer.as_of:.0f},' if answer.stale else ""
+        stale = _staleness(answer) if answer.stale else ""
         return f'{{"ticker":"{ticker}","status":"ok","from_cache":{flag},{stale}"data":'.encode() + answer.data + b"}"
     name = b'{"ticker":' + msgspec.json.encode(ticker)
     if answer is None:
@@ -48,6 +57,11 @@ def item(ticker: str, answer: Entry | Problem | None, from_cache: bool) -> bytes
     return b"".join(
         (name, b',"status":"error","from_cache":', msgspec.json.encode(from_cache), b",", fields(answer), b"}")
     )
+
+
+def _staleness(entry: Entry) -> str:
+    """Say that data outlived a failed refresh, with the time at which they were made."""
+    return f'"stale":true,"as_of":{entry.as_of:.0f},'
 
 
 def fields(problem: Problem) -> bytes:
@@ -62,6 +76,16 @@ def many(items: Sequence[bytes], failed: int, pending: int) -> bytes:
     return b"".join((b'{"success":true,"data":[', b",".join(items), tail.encode()))
 
 
+def all_stored(tickers: Sequence[str], entries: Sequence[Entry]) -> bytes:
+    """Make the answer to a list of which everything was stored."""
+    return many([item(ticker, entry, True) for ticker, entry in zip(tickers, entries, strict=True)], 0, 0)
+
+
+def form_of(is_list: bool, tickers: Sequence[str]) -> bytes:
+    """Name the envelope of a POST's answer, apart from the data in it."""
+    return ("many " + ",".join(tickers)).encode() if is_list else b"one"
+
+
 def error(problem: Problem) -> bytes:
     """Make the body of a failed request."""
     return b'{"success":false,' + fields(problem) + b"}"
@@ -74,19 +98,43 @@ def retry_after(problem: Problem) -> Mapping[str, str]:
     return {"Retry-After": str(max(int(-(-problem.retry_after // 1)), 1))}
 
 
-def etag(entry: Entry) -> str:
-    """Make the strong entity tag of an answer."""
-    return f'"{entry.tag.hex()}"'
+def etag(entry: Entry, compressed: bool = False) -> str:
+    """Make the strong entity tag of an answer: other bytes, another tag."""
+    return f'"{entry.tag.hex()}-gz"' if compressed else f'"{entry.tag.hex()}"'
 
 
 def cacheable(entry: Entry, max_age: int, timing: str = HIT_TIMING) -> dict[str, str]:
-    """Make the headers by which a cache in front may keep an answer (RFC 5861 for the two last directives)."""
-    return {
+    """Make the headers by which a cache in front may keep an answer (RFC 5861 for the two last directives).
+
+    The data alone have no room for saying that they outlived a failed refresh; `Cache-Status` (RFC 9211) says it.
+    """
+    headers = {
         "ETag": etag(entry),
         "Cache-Control": f"public, max-age={max_age}, stale-while-revalidate=30, stale-if-error=600",
-        "Age": "0",
+        **VARY,
         "Server-Timing": timing,
     }
+    if entry.stale:
+        headers["Cache-Status"] = 'ButterQuant; hit; detail="stale: refreshing failed"'
+    return headers
+
+
+@lru_cache(1024)
+def takes_gzip(accept_encoding: str) -> bool:
+    """Tell whether a client takes gzip (RFC 9110, 12.5.3); `*` alone does not ask for it."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return weight.strip("0.") != "" or not weight
+    return False
+
+
+def known_tag(if_none_match: str, entry: Entry, gzip: bool) -> str | None:
+    """Give the tag of the form of an answer that a client has already, if it has one that it may be sent."""
+    for compressed in (False, True) if gzip else (False,):
+        if matches(if_none_match, tag := etag(entry, compressed)):
+            return tag
+    return None
 
 
 def matches(if_none_match: str, tag: str) -> bool:

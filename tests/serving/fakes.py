@@ -25,9 +25,10 @@ from bq.serving.service import Service
 NOTHING = np.empty(0)
 
 
-def snapshot(ticker: str) -> Snapshot:
+def snapshot(ticker: str, stale: bool = False) -> Snapshot:
     bars = Bars(NOTHING.astype("datetime64[D]"), NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
-    return Snapshot(ticker, ticker, "fake", dt.datetime(2024, 1, 2, tzinfo=dt.UTC), bars, 100.0, RateCurve.flat(0.04))
+    now = dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
+    return Snapshot(ticker, ticker, "fake", now, bars, 100.0, RateCurve.flat(0.04), stale=stale)
 
 
 class FakeMarket:
@@ -41,6 +42,7 @@ class FakeMarket:
         self.calls = 0
         self.delay_s = 0.0
         self.failing: Problem | None = None
+        self.stale = False
         self._lock = threading.Lock()
 
     def fetch(self, tickers: Sequence[str]) -> list[Snapshot | Problem]:
@@ -50,7 +52,7 @@ class FakeMarket:
         time.sleep(self.delay_s)
         if self.failing is not None:
             return [self.failing] * len(tickers)
-        return [unknown_ticker(t, self.name) if t.startswith("NO") else snapshot(t) for t in tickers]
+        return [unknown_ticker(t, self.name) if t.startswith("NO") else snapshot(t, stale=self.stale) for t in tickers]
 
     def popular(self) -> list[Listing]:
         return [Listing("AAPL", "Apple"), Listing("MSFT", "Microsoft")]

@@ -112,10 +112,12 @@ async def test_bad_tickers_in_a_list_are_their_own_items_errors(server):
     ]
 
 
-async def test_an_empty_list_has_no_items(server):
-    assert (await server.post({"tickers": []}))[1] == {
-        "success": True, "data": [], "count": 0, "failed": 0, "pending": 0,
-    }  # fmt: skip
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "respond-async"}, {"Accept": "application/x-ndjson"}])
+async def test_an_empty_list_is_a_mistake_and_told_so(server, headers):
+    status, body = await server.post({"tickers": []}, **headers)
+
+    assert (status, body["code"]) == (400, "bad_request")
+    assert "at least one" in body["error"]
 
 
 async def test_an_unknown_ticker_is_asked_of_the_market_once(server):
@@ -264,6 +266,103 @@ async def test_a_source_that_fails_leaves_the_old_answer_in_place_and_it_says_so
     assert body["data"][0]["data"]["ticker"] == "A"
 
 
+@pytest.mark.parametrize("hot_path", [True, False])
+async def test_every_form_says_that_the_source_failed_since(tmp_path, hot_path):
+    async with running(tmp_path, soft_ttl_closed_s=0.0, hot_path=hot_path) as server:
+        await server.post({"ticker": "A"})
+        server.market.failing = Problem("source_failed", "A: down")
+        await server.post({"ticker": "A"})
+        await until(lambda: not server.service.batcher.flights)
+        _, single = await server.post({"ticker": "A"})
+        async with server.client.get(server.url("/api/analysis/A")) as response:
+            cached = response.headers["Cache-Status"]
+
+    assert (single["stale"], single["from_cache"], single["data"]["ticker"]) == (True, True, "A")
+    assert single["as_of"] > 0
+    assert "stale" in cached
+
+
+async def test_an_answer_from_old_bars_says_so_and_is_soon_tried_again(tmp_path):
+    async with running(tmp_path) as server:
+        server.market.stale = True
+        _, first = await server.post({"tickers": ["A"]})
+        _, second = await server.post({"tickers": ["A"]})
+        entry = server.service.cache.get(("A", "summary", server.service.desk.world))
+
+    assert [body["data"][0]["stale"] for body in (first, second)] == [True, True]
+    assert entry.soft_until - server.service.clock() <= 15.0
+
+
+async def test_a_ticker_that_ceased_to_exist_is_not_served_from_what_was_kept(tmp_path):
+    now = [1000.0]
+    async with running(tmp_path, soft_ttl_closed_s=1.0, options={"clock": lambda: now[0]}) as server:
+        await server.post({"ticker": "A"})
+        now[0] += 10_000.0  # beyond the grace, within the hard life
+        server.market.failing = Problem("unknown_ticker", "A: no such ticker")
+        assert (await server.post({"ticker": "A"}))[0] == 404
+
+
+async def test_a_kept_answer_stands_in_where_the_queue_refuses(tmp_path):
+    now = [1000.0]
+    async with running(tmp_path, soft_ttl_closed_s=1.0, max_flights=1, options={"clock": lambda: now[0]}) as server:
+        await server.post({"ticker": "A"})
+        now[0] += 10_000.0
+        server.service.batcher.refusal = Problem("too_busy", "full", 1.0)
+        status, body = await server.post({"ticker": "A"})
+
+    assert (status, body["stale"], body["data"]["ticker"]) == (200, True, "A")
+
+
+async def test_every_answer_tells_where_its_time_went(server):
+    await server.post({"ticker": "A"})
+    asked = [
+        *(("GET", path, None) for path in ("/api/tickers", "/api/health", "/metrics", "/nowhere", "/docs")),
+        *(("GET", path, None) for path in ("/api/analysis/A", "/api/task/none")),
+        *(("POST", "/api/analyze", {"ticker": ticker}) for ticker in ("A", "B", 5)),
+        *((method, "/api/analyze", None) for method in ("OPTIONS", "PUT")),
+        ("HEAD", "/healthz", None),
+    ]
+    for method, path, body in asked:
+        async with server.client.request(method, server.url(path), json=body) as response:
+            assert response.headers.get("Server-Timing"), (method, path)
+    async with server.client.post(
+        server.url("/api/analyze"), json={"tickers": ["A", "C"]}, headers={"Accept": "application/x-ndjson"}
+    ) as response:
+        assert response.headers["Server-Timing"].startswith("cache;desc=")
+    assert b"Server-Timing" in await server.raw(b"GARBAGE\r\n\r\n")
+
+
+async def test_pages_of_other_origins_may_read_the_headers_that_matter(server):
+    async with server.client.get(server.url("/api/analysis/A")) as response:
+        exposed = response.headers["Access-Control-Expose-Headers"]
+
+    assert {"ETag", "Retry-After", "Location", "Server-Timing"} <= set(exposed.split(", "))
+
+
+async def test_a_head_has_the_head_of_the_answer_and_no_body(server):
+    async with server.client.head(server.url("/api/health")) as response:
+        assert (response.status, await response.read()) == (200, b"")
+    async with server.client.head(server.url("/api/analysis/A")) as response:
+        assert response.headers["ETag"]
+
+
+async def test_a_defect_in_the_middle_of_a_stream_breaks_it_off(server, monkeypatch):
+    """A second answer in the middle of the first would be read as a part of it."""
+
+    def broken(*arguments):
+        raise RuntimeError("a defect")
+
+    server.engine.gate = threading.Event()
+    body = b'{"tickers": ["A", "B"]}'
+    head = b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\nContent-Length: %d\r\n\r\n"
+    stream = asyncio.create_task(server.raw(head % len(body) + body))
+    await until(lambda: server.service.batcher.flights == 2)
+    monkeypatch.setattr("bq.serving.wire.item", broken)
+    server.engine.gate.set()
+
+    assert (await stream).count(b"HTTP/1.1 ") <= 1
+
+
 async def test_a_stale_answer_is_served_at_once_and_refreshed_behind(tmp_path):
     async with running(tmp_path, soft_ttl_closed_s=0.0) as server:
         await server.post({"ticker": "A"})
@@ -365,7 +464,7 @@ async def test_steps_of_the_wall_clock_expire_nothing(tmp_path):
             wall[0] += step
             assert (await server.post({"ticker": "A"}))[1]["from_cache"] is True
         async with server.client.get(server.url("/api/analysis/A")) as response:
-            assert int(response.headers["Age"]) >= 0
+            assert int(response.headers["Cache-Control"].split("max-age=")[1].split(",")[0]) > 800
 
 
 async def test_what_the_cache_holds_is_in_the_metrics(server):

@@ -210,6 +210,26 @@ def test_saved_answers_past_their_hard_life_stay_away():
     assert not make(clock).restore("A", dict(old.dump())["A"], age=90_000.0)
 
 
+def test_shrinking_gives_up_the_least_recently_used():
+    cache = make(FakeClock())
+    for name in "ABCD":
+        cache.put(name, b"x" * 1000, 0.0, cache.draw_ticket())
+    cache.get("A")
+    cache.shrink(cache.counts().size // 2)
+
+    assert [name for name in "ABCD" if cache.get(name)] == ["A", "D"]
+
+
+def test_an_answer_that_stood_in_stays_marked_when_it_is_saved():
+    cache = make(FakeClock())
+    cache.put("A", b"old", 0.0, cache.draw_ticket(), stale=True)
+    other = make(FakeClock())
+    for key, saved in cache.dump():
+        other.restore(key, saved, 0.0)
+
+    assert other.get("A").stale
+
+
 def test_bulk_fills_do_not_expire_together():
     """T16: the refreshes of 2,000 entries filled within a second spread over a fifth of their life."""
     clock = FakeClock()

@@ -34,6 +34,8 @@ SAME = {
     "browser": post(b'{"ticker": "A"}', JSON, b"Origin: http://y", b"User-Agent: z", b"Accept: */*", b"Cookie: a=b"),
     "proxy": post(b'{"ticker": "A"}', JSON, b"X-Request-Id: 1", b"X-Forwarded-For: 1.2.3.4", b"CF-Ray: 5"),
     "close": post(b'{"ticker": "A"}', JSON, b"Connection: close"),
+    "compressed": post(b'{"ticker": "A"}', JSON, b"Accept-Encoding: gzip, br"),
+    "get compressed": get(b"/api/analysis/A", b"Accept-Encoding: gzip"),
     "deadline": post(b'{"ticker": "A"}', JSON, b"X-Deadline-Ms: zero"),
     "get": get(b"/api/analysis/A"),
     "get full": get(b"/api/analysis/A?detail=full"),

@@ -78,6 +78,7 @@ BAD = {
     "ticker null": b'{"ticker": null}',
     "ticker empty": b'{"ticker": "  "}',
     "ticker a list": b'{"ticker": ["A"]}',
+    "tickers empty": b'{"tickers": []}',
     "tickers a string": b'{"tickers": "A"}',
     "a number among the tickers": b'{"tickers": ["A", 5]}',
     "both forms": b'{"ticker": "A", "tickers": ["B"]}',

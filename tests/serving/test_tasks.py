@@ -63,10 +63,6 @@ async def test_a_task_may_be_longer_than_a_list(tmp_path):
         assert (await server.post({"tickers": [f"T{i}" for i in range(21)]}, **ASYNC))[0] == 413
 
 
-async def test_an_empty_task_is_done(server):
-    assert (await finished(server, await submit(server, {"tickers": []})))["count"] == 0
-
-
 async def test_progress_is_told_while_a_task_runs(server):
     server.engine.gate = threading.Event()
     location = await submit(server, {"tickers": ["A", "B"]})
@@ -80,6 +76,46 @@ async def test_the_same_idempotency_key_is_the_same_task(server):
     third = await submit(server, {"tickers": ["A"]}, **{"Idempotency-Key": "k2"})
 
     assert first == second != third
+
+
+async def test_an_idempotency_key_used_for_something_else_is_a_conflict(server):
+    await submit(server, {"tickers": ["A"]}, **{"Idempotency-Key": "k1"})
+    for other in ({"tickers": ["B"]}, {"tickers": ["A"], "detail": "full"}, {"ticker": "A", "detail": "summary"}):
+        status, body = await server.post(other, **ASYNC, **{"Idempotency-Key": "k1"})
+        assert (status, body["code"]) == (409, "conflict"), other
+
+
+async def test_a_caller_that_leaves_while_its_task_is_stored_leaves_no_orphan(server):
+    """Cancelled between the insert and the start, a task was stored and never begun: its owner polled for ever."""
+    jobs, gate = server.service.jobs, threading.Event()
+    add = jobs._store.add
+    jobs._store.add = lambda *arguments: (gate.wait(), add(*arguments))[1]
+    accepting = asyncio.create_task(jobs.accept(["A"], "summary", True, "k1"))
+    await asyncio.sleep(0.01)
+    accepting.cancel()
+    gate.set()
+    jobs._store.add = add
+    location = await submit(server, {"tickers": ["A"]}, **{"Idempotency-Key": "k1"})
+
+    assert (await finished(server, location))["count"] == 1
+
+
+async def test_a_task_goes_on_when_the_disk_does(server, monkeypatch):
+    monkeypatch.setattr("bq.serving.jobs.AGAIN_S", 0.01)
+    store = server.service.jobs._store
+    put, failures = store.put_items, [2]
+
+    def full_twice(*arguments):
+        if failures[0]:
+            failures[0] -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        put(*arguments)
+
+    store.put_items = full_twice
+    result = await finished(server, await submit(server, {"tickers": ["A", "B"]}))
+
+    assert [item["status"] for item in result["data"]] == ["ok", "ok"]
+    assert server.service.jobs.failures == 2
 
 
 async def events(server, location, **headers):
@@ -112,6 +148,28 @@ async def test_a_client_that_comes_back_is_told_only_what_is_new(server):
     await finished(server, location)
 
     assert [number for number, _ in await events(server, location, **{"Last-Event-ID": "0"})] == [1]
+
+
+async def test_a_list_a_stream_and_a_task_hold_the_same_data(server):
+    """T46: sync, NDJSON, task and events, byte for byte."""
+    names = [f"T{i}" for i in range(100)]
+    body = {"tickers": names, "detail": "full"}
+    location = await submit(server, body)
+    await finished(server, location)
+    async with server.client.get(server.url(location)) as response:
+        task = await response.read()
+    async with server.client.get(server.url(location + "/events")) as response:
+        told = await response.read()
+    async with server.client.post(server.url("/api/analyze"), json=body) as response:
+        whole = await response.read()
+    async with server.client.post(
+        server.url("/api/analyze"), json=body, headers={"Accept": "application/x-ndjson"}
+    ) as response:
+        lines = (await response.read()).splitlines()
+    data = {line.partition(b'"data":')[2][:-1] for line in lines}
+
+    assert len(data) == 100
+    assert all(one in whole and one in task and one in told for one in data)
 
 
 async def test_a_task_survives_a_restart_and_goes_on_where_it_was(tmp_path):

@@ -101,7 +101,7 @@ class Connection(RequestHandler):
         if transport is None:
             return
         unread = transport.get_write_buffer_size()
-        if unread == 0 or unread < self.unread:
+        if self.unread == 0 or unread < self.unread:  # nothing left over from the last look, or something was taken
             self.unread_since = now
         elif now - self.unread_since > self.door.write_stall_s:
             self.door.stalled_readers += 1

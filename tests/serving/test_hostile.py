@@ -95,6 +95,20 @@ async def test_readers_that_do_not_read_are_aborted(tmp_path):
             sock.close()
 
 
+async def test_a_large_answer_is_not_mistaken_for_a_stalled_one_at_first_sight(tmp_path):
+    async with running(tmp_path) as server:
+        server.engine.padding = 20_000_000
+        reader, writer = await connect(server)
+        body = b'{"ticker": "A"}'
+        writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(3):
+            server.service.door.sweep()
+            assert await reader.read(65536)
+        assert server.service.door.stalled_readers == 0
+        writer.close()
+
+
 async def test_many_idle_connections_stay_usable(tmp_path):
     """T25, on a small scale."""
     async with running(tmp_path) as server:

@@ -20,6 +20,7 @@ FOURIER_POINTS: Final = 120
 PAST_POINTS: Final = 60
 REALIZED_WINDOW: Final = 21
 DENSITY_POINTS: Final = 61
+_DENSITY_GRID: Final = np.linspace(-4.0, 4.0, DENSITY_POINTS)  # standard deviations
 SPLIT_LIKE: Final = 0.3  # log distance of the spot from the last close that no market move explains
 
 
@@ -106,11 +107,10 @@ def _spectrum(f: Findings) -> list[schema.SpectrumPoint]:
 def densities(f: Findings) -> schema.Density:
     """Three densities of the price at expiry, on one grid."""
     m = f.measures
-    sd = np.sqrt(f.total_variance)
-    x = f.design.forward * np.exp(np.linspace(-4.0, 4.0, DENSITY_POINTS) * sd)
+    x = f.design.forward * np.exp(_DENSITY_GRID * math.sqrt(f.total_variance))
 
     def tidy(values: F64) -> list[float]:
-        rounded: list[float] = np.round(np.nan_to_num(values), 8).tolist()
+        rounded: list[float] = np.round(np.where(np.isfinite(values), values, 0.0), 8).tolist()
         return rounded
 
     return schema.Density(

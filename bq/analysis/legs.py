@@ -102,23 +102,22 @@ def net_greeks(legs: Legs) -> schema.Greeks:
     )
 
 
-def occ_symbol(ticker: str, expiry: np.datetime64, is_call: bool, strike: float) -> str:
+def occ_symbol(ticker: str, day: str, is_call: bool, strike: float) -> str:
     """Spell an option as the Options Clearing Corporation does: root, YYMMDD, C or P, strike in thousandths."""
-    root = "".join(c for c in ticker if c.isalnum())
-    day = str(expiry)
+    root = ticker if ticker.isalnum() else "".join(c for c in ticker if c.isalnum())
     return f"{root}{day[2:4]}{day[5:7]}{day[8:10]}{'C' if is_call else 'P'}{round(strike * 1000):08d}"
 
 
 def legs_of(f: Findings, legs: Legs) -> list[schema.Leg]:
     """Write each leg as a listed contract."""
     quoted = f.design.source is not None
-    g = legs.greeks
+    g, day = legs.greeks, str(f.design.expiry)
     return [
         schema.Leg(
-            occ_symbol=occ_symbol(f.snapshot.ticker, f.design.expiry, bool(legs.is_call[j]), float(legs.strike[j])),
+            occ_symbol=occ_symbol(f.snapshot.ticker, day, bool(legs.is_call[j]), float(legs.strike[j])),
             type="call" if legs.is_call[j] else "put",
             strike=number(legs.strike[j], 4),
-            expiry=str(f.design.expiry),
+            expiry=day,
             quantity=int(legs.quantity[j]),
             bid=number(legs.bid[j]) if quoted else None,
             ask=number(legs.ask[j]) if quoted else None,

@@ -102,17 +102,6 @@ def overlapping_returns(log_close: F64, sessions: int) -> F64:
     return log_close[sessions:] - log_close[:-sessions]
 
 
-def block_bootstrap(values: F64, block: int, seed: int, draws: int = 200) -> F64:
-    """Resample the mean of serially dependent values by moving blocks (Künsch 1989): (draws,) means."""
-    n = values.size
-    block = max(1, min(block, n))
-    sums = np.concatenate(([0.0], np.cumsum(values)))
-    blocks = sums[block:] - sums[:-block]
-    count = max(1, n // block)
-    starts = np.random.default_rng(seed).integers(0, blocks.size, size=(draws, count))
-    return blocks[starts].sum(axis=1) / (count * block)
-
-
 def quantiles(values: F64, levels: Sequence[float]) -> list[float]:
     """Quantiles with linear interpolation (Hyndman & Fan 1996, type 7): those of numpy without its checks."""
     ordered = np.sort(values)

@@ -6,13 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from bq.analysis.design import Design, strikes_of
-from bq.analysis.measures import Market, Measure, Sample, block_bootstrap, quantiles
+from bq.analysis.measures import Market, Measure, Sample, quantiles
 from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
 from kernels import outcomes
+from kernels.bootstrap import block_means
 
 PIN = 0.005
+BOOTSTRAPS = 200
 SHORT = 1.959963984540054
 
 
@@ -132,7 +134,7 @@ def _empirical_interval(position: Position, m: Measures, sessions: int) -> Inter
     shift = math.log(m.empirical.prices[0]) - float(m.empirical.log_returns[0])
     first, last = (math.log(price) - shift if price > 0.0 else -math.inf for price in between)
     inside = ((m.empirical_path > first) & (m.empirical_path <= last)).astype(np.float64)
-    low, high = quantiles(block_bootstrap(inside, sessions, m.seed), (0.025, 0.975))
+    low, high = quantiles(block_means(inside, sessions, m.seed, BOOTSTRAPS), (0.025, 0.975))
     return Interval(value, _clip(min(value, low)), _clip(max(value, high)))
 
 

@@ -36,7 +36,7 @@ class Evidence(NamedTuple):
 
 
 def _percent(value: float | F64) -> F64:
-    return np.clip(value, 0.0, 100.0)
+    return np.minimum(np.maximum(value, 0.0), 100.0)  # np.clip takes five times as long for one number
 
 
 def _parts(e: Evidence) -> dict[str, F64 | None]:

@@ -14,10 +14,11 @@ import numpy as np
 from bq.analysis import score
 from bq.analysis.evidence import annual_forecast, cycle_fit
 from bq.analysis.findings import Findings
-from bq.analysis.measures import block_bootstrap, quantiles
+from bq.analysis.measures import quantiles
 from bq.analysis.volatility import year_of_vols
 from bq.market.source import F64
 from bq.schema import ScoreInterval
+from kernels.bootstrap import block_means
 
 DRAWS: Final = 256
 LEVELS: Final = (0.025, 0.975)
@@ -63,7 +64,7 @@ def _percentiles(f: Findings, returns: F64, growth: F64) -> F64:
     """Percentiles of the moved forecast in resampled years: the resampled share below, plus the shift of the move."""
     sessions, forecast = f.target.sessions, annual_forecast(f)
     history = year_of_vols(returns, sessions)
-    resampled = block_bootstrap((history < forecast).astype(np.float64), sessions, f.measures.seed, draws=DRAWS)
+    resampled = block_means((history < forecast).astype(np.float64), sessions, f.measures.seed, draws=DRAWS)
     ordered = np.sort(history)
     moved = np.searchsorted(ordered, growth * forecast) - np.searchsorted(ordered, forecast)
     return 100.0 * np.clip(resampled + moved / history.size, 0.0, 1.0)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bq.analysis.measures import Market, Measure, block_bootstrap
-from bq.analysis.risk import Measures, probability_between
+from bq.analysis.measures import Market, Measure, quantiles
+from bq.analysis.risk import BOOTSTRAPS, Measures, probability_between
 from bq.market.source import F64
 from bq.schema import Interval
+from kernels.bootstrap import block_means
 
 NORMAL_95 = 1.959963984540054
 
@@ -148,5 +149,5 @@ def empirical_interval(strategy: Strategy, m: Measures) -> Interval | None:
     inside = np.zeros(prices.size)
     for low, high in strategy.curve.profitable(strategy.cost):
         inside[(prices > low) & (prices <= high)] = 1.0
-    low, high = np.quantile(block_bootstrap(inside, strategy.sessions, m.seed), [0.025, 0.975])
-    return _around(value, [float(low), float(high)])
+    low, high = quantiles(block_means(inside, strategy.sessions, m.seed, BOOTSTRAPS), (0.025, 0.975))
+    return _around(value, [low, high])

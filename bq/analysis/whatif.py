@@ -319,7 +319,7 @@ def _written(snapshot: Snapshot, legs: Sequence[PricedLeg], columns: _Columns, g
 
     return [
         WhatIfLeg(
-            occ_symbol=occ_symbol(snapshot.ticker, leg.expiry, leg.given.type == "call", leg.given.strike),
+            occ_symbol=occ_symbol(snapshot.ticker, str(leg.expiry), leg.given.type == "call", leg.given.strike),
             type=leg.given.type,
             strike=leg.given.strike,
             expiry=str(leg.expiry),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bq.analysis.measures import Sample, block_bootstrap, overlapping_returns, quantiles
+from bq.analysis.measures import Sample, overlapping_returns, quantiles
 from bq.analysis.position import Quote, open_position
 from bq.analysis.risk import expected_value, probability_of_profit, touch
 
@@ -50,10 +50,6 @@ def test_scaling_widens_around_the_same_mean() -> None:
 
 def test_overlapping_returns_keep_their_order() -> None:
     np.testing.assert_allclose(overlapping_returns(np.array([0.0, 1.0, 3.0, 6.0]), 2), [3.0, 5.0])
-
-
-def test_block_bootstrap_of_a_constant_is_that_constant() -> None:
-    assert np.ptp(block_bootstrap(np.full(100, 0.25), 21, seed=1)) < 1e-12
 
 
 def test_touching_is_certain_at_the_spot_and_rarer_further_out() -> None:

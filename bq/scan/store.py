@@ -7,7 +7,6 @@ nothing of that call was written then. Reading for people: `rankings.py`, `histo
 """
 
 import datetime as dt
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,15 +17,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bq.errors import Failure, Problem
 from bq.market import calendar
-from bq.scan import migrate
+from bq.scan import migrate, standings
 from bq.scan.database import Database
+from bq.scan.packing import CODEC, pack
 from bq.scan.records import FinalStatus, ScanRow, ScanSpec, ScanSummary, ScanTicker
 from bq.scan.tables import answers, results, scans, surfaces
 from bq.scan.wide import moment, wide_row
 from bq.schema import Analysis
-
-CODEC: Final = "zlib"
-LEVEL: Final = 6
 
 
 def _now() -> dt.datetime:
@@ -116,14 +113,21 @@ class Store:
             self.upsert(connection, surfaces, surface, newest="quoted_at")
 
     def finish(self, scan_id: str, status: FinalStatus, finished_at: dt.datetime) -> None:
-        """Note that a scan has ended; its rows stay as they are from now on. The same again changes nothing."""
+        """Note that a scan has ended, and rank what it found; its rows stay as they are from now on.
+
+        The same again changes nothing.
+        """
+        with self.database.read() as connection:  # the long part, before anything is locked
+            closes = standings.closes_of(connection, scan_id)
         with self.database.write() as connection:
             data_at = select(func.max(results.c.analysis_at)).where(results.c.scan_id == scan_id).scalar_subquery()
-            connection.execute(
+            ended = connection.execute(
                 update(scans)
                 .where(scans.c.scan_id == scan_id, scans.c.status == "running")
                 .values(status=status, finished_at=finished_at, data_at=data_at)
             )
+            if ended.rowcount:
+                standings.write(connection, scan_id, closes)
 
     def unfinished(self) -> list[ScanSpec]:
         """Give the scans that have begun and not ended, oldest first."""
@@ -231,14 +235,7 @@ def _result_row(row: ScanRow, now: dt.datetime) -> dict[str, Any]:
 
 def _answer_row(row: ScanRow) -> dict[str, Any]:
     assert row.data is not None
-    return {"ticker": row.ticker, "codec": CODEC, "size": len(row.data), "body": zlib.compress(row.data, LEVEL)}
-
-
-def unpack(codec: str, body: bytes) -> bytes:
-    """Give a full answer as it was recorded."""
-    if codec != CODEC:
-        raise Failure(Problem("storage_failed", f"A stored answer is packed as {codec!r}, which is not known here."))
-    return zlib.decompress(body)
+    return {"ticker": row.ticker, "codec": CODEC, "size": len(row.data), "body": pack(row.data)}
 
 
 def surface_rows(analysis: Analysis) -> list[dict[str, Any]]:

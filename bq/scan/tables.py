@@ -78,7 +78,7 @@ scans: Final = Table(
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("data_at", Moment),  # the latest moment of its analyses, set when it finishes: what orders rankings
-    Index("ix_scans_ranking", "market", "universe", "status", "data_at"),
+    Index("ix_scans_ranking", "market", "status", "data_at"),
 )
 
 results: Final = Table(
@@ -95,6 +95,7 @@ results: Final = Table(
     *(Column(name, TYPES[kind]) for name, kind in COMPUTED),
     # Set when the scan finishes: equal scores share a rank.
     Column("rank", Integer),
+    Column("tied", Integer),  # names with this rank
     Column("rank_low", Integer),
     Column("rank_high", Integer),
     Column("tier", Integer),

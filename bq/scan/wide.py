@@ -57,6 +57,8 @@ WIDE: Final[tuple[Wide, ...]] = (
     *_many("truth", "signals.", "signal_trend_clear=trend_clear", "signal_cycle_aligned=cycle_aligned"),
     *_many("truth", "signals.", "signal_delta_neutral=delta_neutral", "signal_iv_high=iv_high"),
     *_many("number", "score.", "score=total"),
+    *_many("number", "extended.score.interval.", "score_low=low", "score_high=high", extended=True),  # 95 %
+    *_many("number", "extended.score.", "score_std_error=std_error", extended=True),
     *_many("number", "score.components.", "part_price_match=price_match", "part_vol_mispricing=vol_mispricing"),
     *_many("number", "score.components.", "part_stability=stability", "part_fourier_align=fourier_align"),
     *_many("number", "score.components.", "part_delta_penalty=delta_penalty"),
@@ -78,9 +80,6 @@ COMPUTED: Final[tuple[tuple[str, Kind], ...]] = (
     ("weight_vol_mispricing", "number"),
     ("weight_stability", "number"),
     ("weight_fourier_align", "number"),
-    ("score_std_error", "number"),
-    ("score_low", "number"),  # 95 % interval
-    ("score_high", "number"),
 )
 """Columns that need more than reading."""
 
@@ -124,17 +123,4 @@ def wide_row(analysis: Analysis) -> dict[str, Any]:
     weights = {} if extended is UNSET else extended.score.weights
     for part in ("price_match", "vol_mispricing", "stability", "fourier_align"):
         row[f"weight_{part}"] = weights.get(part)
-    row |= _uncertainty(analysis)
     return row
-
-
-def _uncertainty(analysis: Analysis) -> dict[str, float | None]:
-    """Read how sure the total is, where the answer says so: never made up here."""
-    parts = None if analysis.extended is UNSET else analysis.extended.score
-    interval: Any = getattr(parts, "interval", UNSET)
-    error: Any = getattr(parts, "std_error", UNSET)
-    return {
-        "score_std_error": error if error is not UNSET else None,
-        "score_low": interval.low if interval else None,
-        "score_high": interval.high if interval else None,
-    }

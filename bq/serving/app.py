@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving import handlers, openapi, operations, pricing, task_handlers, what_if
+from bq.serving import handlers, openapi, operations, pricing, ranking_handlers, task_handlers, what_if
 from bq.serving.compute import Engine, load_engine
 from bq.serving.logs import leave
 from bq.serving.routing import fallback
@@ -25,7 +25,12 @@ from bq.serving.service import Service
 Routes: TypeAlias = Callable[[Service], list[web.RouteDef]]
 
 SERVICE: Final = web.AppKey("service", Service)
-OPERATIONS: Final[Sequence[openapi.Operation]] = (*operations.OPERATIONS, *pricing.OPERATIONS, *what_if.OPERATIONS)
+OPERATIONS: Final[Sequence[openapi.Operation]] = (
+    *operations.OPERATIONS,
+    *pricing.OPERATIONS,
+    *what_if.OPERATIONS,
+    *ranking_handlers.OPERATIONS,
+)
 
 
 def _description(service: Service) -> list[web.RouteDef]:
@@ -37,6 +42,7 @@ FEATURES: Final[Sequence[Routes]] = (
     task_handlers.routes,
     pricing.routes,
     what_if.routes,
+    ranking_handlers.routes,
     _description,
 )
 

@@ -20,7 +20,10 @@ import msgspec
 from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
 from bq.market.source import Edited, Market, Snapshot, Upstream
+from bq.scan.database import parse, url_of
+from bq.scan.store import Store
 from bq.serving import memory, snapshot
+from bq.serving.archive import Archive
 from bq.serving.batcher import Batcher, Limits, Ran
 from bq.serving.cache import Cache, Entry
 from bq.serving.compute import Engine, Pools, code_fingerprint
@@ -106,6 +109,7 @@ class Service:
         self.variants = Variants(self.pools.compress)
         self.hot = HotPath(self.desk, self.variants, settings.list_limit, wall, self.max_age, self._is_open_to_all)
         self.jobs = Jobs(Path(settings.state_dir) / "tasks.db", self.desk, clock, wall)
+        self.archive = Archive(lambda: Store.open(url_of(settings)), clock)
         self.buckets = TokenBuckets(clock, settings.client_rate, settings.client_burst)
         self.proxies = Proxies(settings.trusted_proxy)
         self.door: Door | None = None  # set by whoever listens
@@ -198,6 +202,7 @@ class Service:
         for keeper in self._keepers:
             keeper.cancel()
         await self.jobs.close()
+        await self.archive.close()
         await self.batcher.close(patience_s)
         if self._ready:
             await self.save_cache()
@@ -225,6 +230,7 @@ class Service:
 
     async def _boot(self) -> None:
         try:
+            parse(url_of(self.settings))  # a wrong DATABASE_URL is told at once, not by the first scan
             cost = await self.pools.load(self._load_engine, self._open_market)
             self.batcher.limits = msgspec.structs.replace(self.batcher.limits, fetch_group=self.market.group)
             if cost is not None:
@@ -361,6 +367,8 @@ class Service:
         yield Reading("bq_http_in_flight", "requests being answered", self.in_flight)
         yield Reading("bq_jobs", "tasks by state", len(self.jobs.running), "state", "processing")
         yield Reading("bq_job_store_failures_total", "tasks or items that could not be stored", self.jobs.failures)
+        yield Reading("bq_archive_failures_total", "reads of stored scans that failed", self.archive.failures)
+        yield Reading("bq_archive_waiting", "reads of stored scans that run or wait", self.archive.waiting)
         yield Reading("bq_snapshot_failures_total", "snapshots that could not be written", self.snapshot_failures)
         yield Reading("bq_ready", "1 when traffic is welcome", float(self.why_not_ready() is None))
         if self.door is not None:

@@ -12,8 +12,9 @@ from sqlalchemy import func, select
 from bq import schema
 from bq.errors import HTTP_STATUS, Failure, Problem, unknown_ticker
 from bq.scan.database import parse
+from bq.scan.packing import unpack
 from bq.scan.records import ScanRow, ScanTicker
-from bq.scan.store import Store, unpack
+from bq.scan.store import Store
 from bq.scan.tables import answers, results, scans, surfaces
 from bq.scan.wide import COMPUTED, WIDE
 from tests.scan.conftest import MOMENT, TICKERS, row, spec

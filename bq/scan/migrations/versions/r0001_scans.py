@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("data_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("scan_id", name=op.f("pk_scans")),
     )
-    op.create_index("ix_scans_ranking", "scans", ["market", "universe", "status", "data_at"], unique=False)
+    op.create_index("ix_scans_ranking", "scans", ["market", "status", "data_at"], unique=False)
     op.create_table(
         "surfaces",
         sa.Column("market", sa.String(length=16), nullable=False),
@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.Column("score_low", sa.Double(), nullable=True),
         sa.Column("score_high", sa.Double(), nullable=True),
         sa.Column("rank", sa.Integer(), nullable=True),
+        sa.Column("tied", sa.Integer(), nullable=True),
         sa.Column("rank_low", sa.Integer(), nullable=True),
         sa.Column("rank_high", sa.Integer(), nullable=True),
         sa.Column("tier", sa.Integer(), nullable=True),

@@ -228,7 +228,9 @@ def fit(
     candidates = _checked(orders, criterion)
     state = _row_status(levels, size)
     found = _search(levels, size, state == status.OK, candidates)
-    score = _penalised(found.loglik, candidates, (size - 1).astype(np.float64), criterion)
+    # rows with fewer have no score, and no correction that divides by nothing
+    count = np.maximum(size - 1, MIN_OBSERVATIONS - 1).astype(np.float64)
+    score = _penalised(found.loglik, candidates, count, criterion)
     good = np.flatnonzero(state == status.OK)
     choice = np.zeros(len(levels), np.int64)
     choice[good], forced = _choose(found, good, score, candidates, random_walk_margin)

@@ -465,6 +465,14 @@ def test_sixty_observations_are_needed(t, expected):
     assert arima.fit(walks(1, t), orders=((0, 1, 1),)).status[0] == expected
 
 
+@pytest.mark.parametrize("criterion", ["aicc", "aic", "bic"])
+def test_every_shortness_is_told_whatever_the_criterion_divides_by(criterion):
+    short = arima.fit(walks(12), np.arange(12), criterion=criterion)  # warnings are errors here
+
+    assert (short.status == status.TOO_FEW_DATA).all()
+    assert np.isnan(short.all_criterion).all()
+
+
 def test_an_outlier_of_any_size_is_survived():
     levels = walks(3)
     levels[0, 60] += 1e6

@@ -272,6 +272,20 @@ class Quality(Struct, frozen=True):
     rate_source: str
 
 
+class IvLevel(Struct, frozen=True, gc=False):
+    """Where the volatility stands in the name's own past, each 0 to 100."""
+
+    iv_30d: Annotated[
+        float | None, _number("annual fraction", "implied volatility at the money, 30 days; null without usable quotes")
+    ]
+    days: Annotated[int, Meta(description="remembered sessions of the last year that it is compared with")]
+    rank: Annotated[float | None, Meta(description="iv_30d between their lowest and highest; null before 60 of them")]
+    percentile: Annotated[float | None, Meta(description="share of them below iv_30d; null before 60 of them")]
+    realized_percentile: Annotated[
+        float, Meta(description="forecast volatility among the realised ones of the name's own year")
+    ]
+
+
 class ExtendedCycle(Struct, frozen=True, gc=False):
     """A candidate cycle with its evidence, significant or not."""
 
@@ -496,6 +510,7 @@ class Extended(Struct, frozen=True):
     engine_version: str
     data_hash: str
     quality: Quality
+    iv_level: IvLevel
     cycles: ExtendedCycles
     chain: list[ExpirySlice]
     term_structure: list[TermPoint]

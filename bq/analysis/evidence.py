@@ -8,6 +8,7 @@ import numpy as np
 from bq import schema
 from bq.analysis import score
 from bq.analysis.findings import Findings
+from bq.analysis.iv_level import Standing, at_30_days, standing
 from bq.analysis.volatility import SESSIONS_A_YEAR, error_to, year_of_vols
 from bq.market.source import F64
 
@@ -20,7 +21,9 @@ class Facts(NamedTuple):
 
     atm_iv: float | None
     mispricing: float | None  # per cent
-    percentile: float
+    percentile: float  # of the forecast volatility among the realised ones of the name's own year
+    iv_30: float | None  # implied volatility at the money, 30 days
+    implied: Standing | None  # its place among those remembered; None before there are enough
     signals: schema.Signals
     phase_known: bool
 
@@ -55,7 +58,12 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
         flags=tuple(f.risk.assignment_flags),
     )
     trend_t = float(f.cycles.trend.t_stat[i])
-    implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
+    iv_30 = _iv_30(f)
+    implied = None if iv_30 is None else standing(iv_30, f.snapshot.iv_history)
+    if implied is None:
+        implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
+    else:
+        implied_high = implied.percentile > IV_HIGH
     signals = schema.Signals(
         price_stability=bool(percentile < 50.0),
         vol_mispricing=bool(
@@ -66,7 +74,14 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
         delta_neutral=bool(delta_share < DELTA_NEUTRAL),
         iv_high=bool(implied_high),
     )
-    return evidence, Facts(atm, mispricing, percentile, signals, bool(f.cycles.phase.determined[i]))
+    known_phase = bool(f.cycles.phase.determined[i])
+    return evidence, Facts(atm, mispricing, percentile, iv_30, implied, signals, known_phase)
+
+
+def _iv_30(f: Findings) -> float | None:
+    """Interpolate the smiles at the money at 30 days; None where the quotes cannot be used."""
+    usable = [s for s in f.slices if s.svi is not None]
+    return None if f.target.slice is None else at_30_days([s.tau for s in usable], [s.atm_iv for s in usable])
 
 
 def annual_forecast(f: Findings) -> float:

@@ -31,9 +31,10 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
             grade=f.quality.grade,
             reasons=_reasons(f),
             iv_source="none" if facts.atm_iv is None else "own",
-            iv_percentile_of="realized_history",
+            iv_percentile_of="realized_history" if facts.implied is None else "implied_history",
             rate_source=snapshot.rates.source,
         ),
+        iv_level=_iv_level(f, facts),
         cycles=_extended_cycles(f, facts),
         chain=[_slice(s, f.snapshot, f.quality.grade) for s in f.slices if s.svi is not None],
         term_structure=_term(f),
@@ -48,6 +49,16 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
             numbers(legs.today - f.design.position.debit),
         ),
         score=parts,
+    )
+
+
+def _iv_level(f: Findings, facts: Facts) -> schema.IvLevel:
+    return schema.IvLevel(
+        iv_30d=None if facts.iv_30 is None else number(facts.iv_30),
+        days=len(f.snapshot.iv_history),
+        rank=None if facts.implied is None else number(facts.implied.rank, 2),
+        percentile=None if facts.implied is None else number(facts.implied.percentile, 2),
+        realized_percentile=number(facts.percentile, 2),
     )
 
 

@@ -1,12 +1,11 @@
-"""Where an implied volatility stands in its own past: the 30-day volatility of each stored day, rank and percentile.
+"""Where an implied volatility stands in its own past: its value at 30 days, its rank and percentile.
 
-Rules of this file: rows of the surface in, numbers out. Volatilities of different expiries are compared at one time to
+Rules of this file: numbers in, numbers out. Volatilities of different expiries are compared at one time to
 expiry: total variance is interpolated between the two expiries around 30 days, and the volatility is kept flat outside.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,14 +16,6 @@ LEAST: Final = 60  # sessions before the past is one to compare with
 YEAR: Final = dt.timedelta(days=365)
 FARTHEST: Final = 0.6
 """An expiry at most so much (in the logarithm) from 30 days may stand alone for it: 17 to 54 days."""
-
-
-class Quote(NamedTuple):
-    """The volatility at the money of one expiry on one day."""
-
-    day: dt.date
-    tau: float
-    atm_iv: float
 
 
 def at_30_days(tau: Sequence[float], iv: Sequence[float]) -> float | None:
@@ -41,17 +32,6 @@ def at_30_days(tau: Sequence[float], iv: Sequence[float]) -> float | None:
         return float(np.sqrt(np.interp(TAU, t, v * v * t) / TAU))
     near = [i for i in range(t.size) if abs(np.log(t[i] / TAU)) <= FARTHEST]
     return float(v[min(near, key=lambda i: abs(np.log(t[i] / TAU)))]) if near else None
-
-
-def by_day(quotes: Iterable[Quote]) -> list[tuple[dt.date, float]]:
-    """Give the 30-day volatility of each day that has one, oldest first. The quotes are sorted by day."""
-    found = []
-    for day, group in groupby(quotes, key=lambda quote: quote.day):
-        part = list(group)
-        value = at_30_days([quote.tau for quote in part], [quote.atm_iv for quote in part])
-        if value is not None:
-            found.append((day, value))
-    return found
 
 
 class Standing(NamedTuple):

@@ -96,7 +96,7 @@ def garch(f: Findings, facts: Facts, returns: F64) -> schema.Garch:
         current_iv=number(f.sigma if facts.atm_iv is None else facts.atm_iv),
         historical_vol=number(historical_vol(returns)),
         vol_mispricing=0.0 if facts.mispricing is None else number(facts.mispricing, 4),
-        iv_percentile=number(facts.percentile, 2),
+        iv_percentile=number(facts.percentile if facts.implied is None else facts.implied.percentile, 2),
         garch_params=schema.GarchParams(number(fit.omega[i], 8), number(fit.alpha[i], 8), number(fit.beta[i], 8)),
         forecast_vol=numbers(ahead, 5),
         **({} if skew is None else {"iv_skew": skew}),

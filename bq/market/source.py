@@ -98,6 +98,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     dividends: tuple[Dividend, ...] = ()  # ex-dates after as_of
     notes: tuple[str, ...] = ()  # stable codes of what is missing, refused or old: "chain_missing", "bars_stale", ...
     stale: bool = False  # served although the source failed
+    iv_history: tuple[float, ...] = ()
+    """30-day implied volatilities at the money of the sessions of the last year that are remembered, oldest first,
+    none of the session of `as_of` itself. No market knows it: whoever keeps a store adds it."""
 
 
 class Listing(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """Which shares move together: clusters of correlated returns, so that a list need not be one bet twenty times.
 
 Rules of this file: closes in, labels out. It stands in for sectors, for which there is no source; see
-docs/decisions/0010-clusters-for-sectors.md for why, and for the threshold.
+docs/decisions/0020-clusters-for-sectors.md for why, and for the threshold.
 """
 
 from collections.abc import Mapping, Sequence

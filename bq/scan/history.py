@@ -8,15 +8,14 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from bq import schema
 from bq.analysis import iv_level
-from bq.analysis.iv_level import Quote
 from bq.scan import rankings
 from bq.scan.packing import unpack
 from bq.scan.rankings import PARTS
-from bq.scan.tables import answers, results, scans, surfaces
+from bq.scan.tables import answers, iv_levels, results, scans, surfaces
 from bq.scan.views import Components, IvPoint, Level, PastRow, SurfaceRow
 from bq.schema import Analysis, Detail
 
@@ -90,16 +89,14 @@ def iv_by_day(
     last : date, optional
         Sessions before this one only, and a year back from it; the last year that is stored when None.
     """
-    query = select(surfaces.c.day, surfaces.c.tau, surfaces.c.atm_iv).where(
-        surfaces.c.market == market, surfaces.c.ticker == ticker, surfaces.c.grade != "D"
-    )
-    if last is not None:
-        query = query.where(surfaces.c.day < last, surfaces.c.day >= last - years * iv_level.YEAR)
-    rows = connection.execute(query.order_by(surfaces.c.day, surfaces.c.tau)).all()
-    found = iv_level.by_day(Quote(*row) for row in rows)
-    if last is None and found:
-        found = [one for one in found if one[0] > found[-1][0] - years * iv_level.YEAR]
-    return found
+    query = select(iv_levels.c.day, iv_levels.c.iv).where(iv_levels.c.market == market, iv_levels.c.ticker == ticker)
+    if last is None:
+        last = connection.execute(select(func.max(query.subquery().c.day))).scalar()
+        if last is None:
+            return []
+        last += dt.timedelta(days=1)
+    query = query.where(iv_levels.c.day < last, iv_levels.c.day >= last - years * iv_level.YEAR)
+    return [(day, iv) for day, iv in connection.execute(query.order_by(iv_levels.c.day))]
 
 
 def level(connection: Connection, ticker: str, market: str) -> Level:

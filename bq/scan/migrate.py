@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from bq.errors import Failure, Problem
 from bq.scan.database import Database
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The revision that this version of the code wants; a test compares it with the newest migration."""
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x6271_7363_616E  # of PostgreSQL: "bqscan"

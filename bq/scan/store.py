@@ -11,19 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
 from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bq.errors import Failure, Problem
-from bq.market import calendar
 from bq.scan import migrate, standings
 from bq.scan.database import Database
 from bq.scan.packing import CODEC, pack
 from bq.scan.records import FinalStatus, ScanRow, ScanSpec, ScanSummary, ScanTicker
-from bq.scan.tables import answers, results, scans, surfaces
+from bq.scan.surface import iv_level_rows, surface_rows
+from bq.scan.tables import answers, iv_levels, results, scans, surfaces
 from bq.scan.wide import moment, wide_row
-from bq.schema import Analysis
 
 
 def _now() -> dt.datetime:
@@ -99,7 +97,9 @@ class Store:
         now = self._now()
         wide = [_result_row(row, now) for row in rows]
         packed = [_answer_row(row) for row in rows if row.data is not None]
-        surface = [one for row in rows if row.analysis is not None for one in surface_rows(row.analysis)]
+        analyses = [row.analysis for row in rows if row.analysis is not None]
+        surface = [one for analysis in analyses for one in surface_rows(analysis)]
+        iv = [one for analysis in analyses for one in iv_level_rows(analysis)]
         with self.database.write() as connection:
             tags = self._tags_of_running(connection, scan_id)
             for row in wide:
@@ -111,6 +111,7 @@ class Store:
             connection.execute(delete(answers).where(answers.c.scan_id == scan_id, answers.c.ticker.in_(failed)))
             self.upsert(connection, answers, [{"scan_id": scan_id, **row} for row in packed])
             self.upsert(connection, surfaces, surface, newest="quoted_at")
+            self.upsert(connection, iv_levels, iv, newest="quoted_at")
 
     def finish(self, scan_id: str, status: FinalStatus, finished_at: dt.datetime) -> None:
         """Note that a scan has ended, and rank what it found; its rows stay as they are from now on.
@@ -236,29 +237,3 @@ def _result_row(row: ScanRow, now: dt.datetime) -> dict[str, Any]:
 def _answer_row(row: ScanRow) -> dict[str, Any]:
     assert row.data is not None
     return {"ticker": row.ticker, "codec": CODEC, "size": len(row.data), "body": pack(row.data)}
-
-
-def surface_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Take from a full analysis what the option market said: one row an expiry."""
-    extended = analysis.extended
-    if extended is UNSET:
-        return []
-    at = moment(analysis)
-    day = calendar.as_date(calendar.session_at(at))
-    return [
-        {
-            "market": extended.source,
-            "ticker": analysis.ticker,
-            "day": day,
-            "expiry": dt.date.fromisoformat(one.expiry),
-            "quoted_at": at,
-            "tau": one.tau,
-            "forward": one.forward,
-            "discount": one.discount,
-            "atm_iv": one.atm_iv,
-            **{name: getattr(one.smile, name) for name in ("a", "b", "rho", "m", "s")},
-            "fit_error": one.fit_error,
-            "grade": one.grade,
-        }
-        for one in extended.chain
-    ]

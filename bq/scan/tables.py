@@ -138,3 +138,14 @@ surfaces: Final = Table(
     Column("grade", String(4), nullable=False),
 )
 """What the option market said: total variance a + b (rho (k - m) + sqrt((k - m)^2 + s^2)) of k = ln(K / forward)."""
+
+iv_levels: Final = Table(
+    "iv_levels",
+    metadata,
+    Column("market", String(16), primary_key=True),
+    Column("ticker", String(16), primary_key=True),
+    Column("day", Date, primary_key=True),  # the session that the quotes belong to
+    Column("quoted_at", Moment, nullable=False),
+    Column("iv", Double, nullable=False),
+)
+"""The 30-day implied volatility at the money of each session: what is asked for by the year."""

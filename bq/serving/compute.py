@@ -69,6 +69,8 @@ class Pools:
         self.compute_threads = compute_threads or available_cores()
         self.fetch_threads = fetch_threads
         self.engine: Engine | None = None
+        self.recall: Callable[[Sequence[Snapshot | Problem]], list[Snapshot | Problem]] = list
+        """Adds to the market's answers what a store remembers; called in a fetching thread."""
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
         self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
         self._compressing = ThreadPoolExecutor(1, "compress", initializer=_give_way)
@@ -116,7 +118,7 @@ class Pools:
         if market is None:
             raise RuntimeError("the market is not open")
         tickers = list(dict.fromkeys(key[0] for key in keys))
-        answers = market.fetch(tickers)
+        answers = self.recall(market.fetch(tickers))
         if len(answers) != len(tickers):
             raise RuntimeError(f"the {market.name} market gave {len(answers)} answers to {len(tickers)} tickers")
         found = dict(zip(tickers, answers, strict=True))

@@ -21,6 +21,7 @@ from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
 from bq.market.source import Edited, Market, Snapshot, Upstream
 from bq.scan.database import parse, url_of
+from bq.scan.recall import Recall
 from bq.scan.store import Store
 from bq.serving import memory, snapshot
 from bq.serving.archive import Archive
@@ -109,6 +110,7 @@ class Service:
         self.variants = Variants(self.pools.compress)
         self.hot = HotPath(self.desk, self.variants, settings.list_limit, wall, self.max_age, self._is_open_to_all)
         self.jobs = Jobs(Path(settings.state_dir) / "tasks.db", self.desk, clock, wall)
+        self.recall = self.pools.recall = Recall(lambda: Store.open(url_of(settings)), clock)
         self.archive = Archive(lambda: Store.open(url_of(settings)), clock)
         self.buckets = TokenBuckets(clock, settings.client_rate, settings.client_burst)
         self.proxies = Proxies(settings.trusted_proxy)
@@ -203,6 +205,7 @@ class Service:
             keeper.cancel()
         await self.jobs.close()
         await self.archive.close()
+        self.recall.close()
         await self.batcher.close(patience_s)
         if self._ready:
             await self.save_cache()
@@ -368,6 +371,9 @@ class Service:
         yield Reading("bq_jobs", "tasks by state", len(self.jobs.running), "state", "processing")
         yield Reading("bq_job_store_failures_total", "tasks or items that could not be stored", self.jobs.failures)
         yield Reading("bq_archive_failures_total", "reads of stored scans that failed", self.archive.failures)
+        yield Reading(
+            "bq_recall_failures_total", "look-ups of remembered volatilities that failed", self.recall.failures
+        )
         yield Reading("bq_archive_waiting", "reads of stored scans that run or wait", self.archive.waiting)
         yield Reading("bq_snapshot_failures_total", "snapshots that could not be written", self.snapshot_failures)
         yield Reading("bq_ready", "1 when traffic is welcome", float(self.why_not_ready() is None))

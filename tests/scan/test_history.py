@@ -19,15 +19,10 @@ DAY = dt.timedelta(days=1)
 
 
 def with_iv(template, ticker: str, at: dt.datetime, iv: float):
-    """Give an analysis whose expiries, 20 and 40 days away, both have one volatility at the money."""
-    extended = template.extended
-    day = at.date()
-    chain = [
-        replace(extended.chain[0], expiry=(day + days * DAY).isoformat(), tau=days / 365, atm_iv=iv)
-        for days in (20, 40)
-    ]
+    """Give an analysis with a chosen volatility at 30 days."""
     made = analysis(template, ticker, at=at)
-    return replace(made, extended=replace(made.extended, chain=chain))
+    level = replace(made.extended.iv_level, iv_30d=iv)
+    return replace(made, extended=replace(made.extended, iv_level=level))
 
 
 def sessions(count: int) -> list[dt.datetime]:

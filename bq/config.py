@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: str = (
         ""  # where scans are stored: postgresql://..., sqlite:///FILE; empty for a file in the state dir
     )
+    scan_at: str = ""  # when to scan on each session: 16:30 in New York, or close+30 minutes; empty for never
+    scan_universe: str = "all"  # what to scan then: sp500, nasdaq100, all, or a file of tickers
     yahoo_rate: float = 1.0  # requests a second to Yahoo, sustained
     yahoo_burst: float = 10.0  # requests to Yahoo that may go at once after a pause
     yahoo_url: str = ""  # sends Yahoo's requests elsewhere: to a stub, for trials

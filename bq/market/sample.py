@@ -20,7 +20,15 @@ import numpy as np
 from bq.errors import Failure, Problem, unknown_ticker
 from bq.market import calendar, sample_chains, sample_paths
 from bq.market.sample_chains import QuoteTruth
-from bq.market.sample_truth import FUNDS, POPULAR, SIMULATED, Truth, knows, truth_of
+from bq.market.sample_truth import (
+    POPULAR,
+    SIMULATED,
+    SIMULATED_NASDAQ,
+    SIMULATED_SP500,
+    Truth,
+    knows,
+    truth_of,
+)
 from bq.market.source import Bars, Listing, RateCurve, Snapshot
 
 SEED: Final = 20250926
@@ -29,6 +37,8 @@ RATES: Final = RateCurve(
 )
 INDICES: Final = {"^GSPC": ("S&P 500", "sp500"), "^IXIC": ("Nasdaq Composite", "nasdaq")}
 """Real index histories: symbol, name, and the folder of `arch.data` that holds it."""
+_NASDAQ: Final = frozenset(SIMULATED_NASDAQ)
+_SP500: Final = frozenset(SIMULATED_SP500)
 
 
 class SampleMarket:
@@ -132,8 +142,8 @@ class SampleMarket:
 
 def _listing(ticker: str) -> Listing:
     name, sector = POPULAR[ticker][0::3] if ticker in POPULAR else truth_of(SEED, ticker)[1:3]
-    member = ("NASDAQ", "SP500") if ticker in POPULAR and ticker not in FUNDS else ()
-    return Listing(ticker, name, (*member, sector))
+    indices = [tag for tag, members in (("NASDAQ", _NASDAQ), ("SP500", _SP500)) if ticker in members]
+    return Listing(ticker, name, (*indices, sector))
 
 
 def _read_index(folder: str) -> Bars:

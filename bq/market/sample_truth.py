@@ -26,6 +26,9 @@ POPULAR: Final = {
 
 FUNDS: Final = ("SPY", "QQQ")
 SIMULATED: Final = tuple(f"SIM{number:03d}" for number in range(1, 501))
+SIMULATED_SP500: Final = (*(name for name in POPULAR if name not in FUNDS), *SIMULATED[:493])
+SIMULATED_NASDAQ: Final = (*(name for name in POPULAR if name not in FUNDS), *SIMULATED[407:])
+"""Who is in the simulated indices: 500 and 100 names, 86 and the popular shares in both, as with the real ones."""
 SECTORS: Final = ("Technology", "Health Care", "Financials", "Industrials", "Consumer Staples", "Energy", "Utilities")
 
 CYCLE_PEAK: Final = 30.0

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving import handlers, openapi, operations, pricing, ranking_handlers, task_handlers, what_if
+from bq.serving import handlers, openapi, operations, pricing, ranking_handlers, scan_handlers, task_handlers, what_if
 from bq.serving.compute import Engine, load_engine
 from bq.serving.logs import leave
 from bq.serving.routing import fallback
@@ -30,6 +30,7 @@ OPERATIONS: Final[Sequence[openapi.Operation]] = (
     *pricing.OPERATIONS,
     *what_if.OPERATIONS,
     *ranking_handlers.OPERATIONS,
+    *scan_handlers.OPERATIONS,
 )
 
 
@@ -43,6 +44,7 @@ FEATURES: Final[Sequence[Routes]] = (
     pricing.routes,
     what_if.routes,
     ranking_handlers.routes,
+    scan_handlers.routes,
     _description,
 )
 

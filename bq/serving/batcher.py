@@ -162,7 +162,13 @@ class Batcher(Generic[K, S]):
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def ask(
-        self, wanted: Mapping[int, K], *, deadline: float, rank: Rank = Rank.INTERACTIVE, owner: str = ""
+        self,
+        wanted: Mapping[int, K],
+        *,
+        deadline: float,
+        rank: Rank = Rank.INTERACTIVE,
+        owner: str = "",
+        keep: bool = True,
     ) -> Waiter[K, S] | Problem:
         """Wait for the answers to distinct keys, by slot; or say why not.
 
@@ -174,6 +180,8 @@ class Batcher(Generic[K, S]):
             By the clock; the waiter wakes then with what there is.
         owner
             Whose turn it is among scans: a client or a task.
+        keep
+            False for answers that go into another store, and would push what is asked for again out of the cache.
         """
         new = sum(1 for key in wanted.values() if key not in self._flights)
         if (problem := self._refuse(new, len(wanted), deadline, rank)) is not None:
@@ -191,6 +199,7 @@ class Batcher(Generic[K, S]):
                 self.tally.joins += 1
                 if rank < flight.rank:
                     self._move(flight, rank, owner)
+            flight.keep |= keep
             flight.waiters[waiter] = slot
             waiter.waiting[slot] = flight
         self.kick()
@@ -216,7 +225,7 @@ class Batcher(Generic[K, S]):
             if flight.waiters or flight.refresh or flight.stage is Stage.DONE:
                 continue
             if keep and self.load[Rank.REFRESH] < self.limits.max_refreshes:
-                flight.refresh = True
+                flight.refresh = flight.keep = True
                 self._move(flight, Rank.REFRESH, "")
             elif flight.lanes is not None:
                 self._drop(flight)
@@ -482,7 +491,8 @@ class Batcher(Generic[K, S]):
         if isinstance(answer, Problem):
             served = self._cache.fail(flight.key, answer, flight.ticket)
         else:
-            served = self._cache.put(flight.key, answer, self._wall(), flight.ticket, stale)
+            stored = (flight.key, answer, self._wall(), flight.ticket)
+            served = self._cache.put(*stored, stale=stale, keep=flight.keep)
         self._forget(flight)
         waiters, flight.waiters = flight.waiters, {}
         self.waits -= len(waiters)

@@ -177,10 +177,11 @@ class Cache(Generic[K]):
         self._tickets += 1
         return self._tickets
 
-    def put(self, key: K, data: bytes, as_of: float, ticket: int, stale: bool = False) -> Entry:
+    def put(self, key: K, data: bytes, as_of: float, ticket: int, stale: bool = False, keep: bool = True) -> Entry:
         """Store an answer, unless it was overtaken, and give the entry that its waiters are to be served.
 
         One that is `stale` from the start, since the source failed and older data stood in, is soon tried again.
+        One that is not to be kept only goes to its waiters.
         """
         now = self.clock()
         soft = self._soft() * self._rng.uniform(1.0 - self.lives.jitter, 1.0 + self.lives.jitter)
@@ -190,6 +191,8 @@ class Cache(Generic[K]):
         entry.stale = stale
         if self._overtaken(key, ticket):
             self.overtaken += 1
+            return entry
+        if not keep:
             return entry
         self._refusals.pop(key, None)
         self._store(key, entry)

@@ -142,11 +142,13 @@ class Desk:
         if kept is not None:
             looked.kept[slot] = kept
 
-    def begin(self, looked: Looked, deadline: float, owner: str, rank: Rank | None = None) -> Problem | None:
-        """Ask for what is missing; the problem says why that cannot be."""
+    def begin(
+        self, looked: Looked, deadline: float, owner: str, rank: Rank | None = None, keep: bool = True
+    ) -> Problem | None:
+        """Ask for what is missing (`keep`: see `Batcher.ask`); the problem says why that cannot be."""
         if rank is None:
             rank = Rank.INTERACTIVE if len(looked.missing) <= INTERACTIVE_MISSES else Rank.SCAN
-        asked = self.batcher.ask(looked.missing, deadline=deadline, rank=rank, owner=owner)
+        asked = self.batcher.ask(looked.missing, deadline=deadline, rank=rank, owner=owner, keep=keep)
         if isinstance(asked, Waiter):
             looked.waiter = asked
             return None
@@ -155,9 +157,11 @@ class Desk:
         looked.fall_back()
         return asked
 
-    async def wait(self, looked: Looked, deadline: float, owner: str, rank: Rank | None = None) -> Problem | None:
+    async def wait(
+        self, looked: Looked, deadline: float, owner: str, rank: Rank | None = None, keep: bool = True
+    ) -> Problem | None:
         """Ask for what is missing and wait for it, at most until the deadline (by the clock)."""
-        if (problem := self.begin(looked, deadline, owner, rank)) is not None:
+        if (problem := self.begin(looked, deadline, owner, rank, keep)) is not None:
             return problem
         waiter = looked.waiter
         assert waiter is not None

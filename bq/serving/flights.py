@@ -40,7 +40,7 @@ class Flight(Generic[K, S]):
     """The work for one key, however many requests wait for it."""
 
     __slots__ = (
-        "batch", "begun", "compute_s", "encode_s", "fetch_s", "key", "lanes", "owner", "queue_s", "rank",
+        "batch", "begun", "compute_s", "encode_s", "fetch_s", "keep", "key", "lanes", "owner", "queue_s", "rank",
         "refresh", "snapshot", "stage", "ticket", "waiters",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Flight(Generic[K, S]):
         self.owner = owner
         self.ticket = ticket
         self.refresh = refresh  # wanted by the cache itself: lives without waiters
+        self.keep = refresh  # whether the cache keeps the answer: when anybody who asked wants it to
         self.stage = Stage.WAITING
         self.lanes: Lanes[K, S] | None = None  # where it waits, if it does
         self.waiters: dict[Waiter[K, S], int] = {}

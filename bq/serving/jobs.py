@@ -8,18 +8,19 @@ import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from bq.errors import Failure, Problem
 from bq.serving import wire
+from bq.serving.bell import Bell
 from bq.serving.cache import Entry
 from bq.serving.desk import Desk
 from bq.serving.flights import Rank
-from bq.serving.requests import check_symbol
 from bq.serving.task_store import StoredItem, StoredTask, TaskStore
+from bq.symbols import check_symbol
 
 T = TypeVar("T")
 
@@ -42,26 +43,28 @@ class Progress:
         self.total = total
         self.done = done
         self.finished = False
-        self._watchers: set[asyncio.Future[None]] = set()
+        self._bell = Bell()
 
     def move(self, done: int, finished: bool = False) -> None:
         """Note progress and wake the watchers."""
         self.done, self.finished = done, finished
-        for watcher in self._watchers:
-            if not watcher.done():
-                watcher.set_result(None)
-        self._watchers.clear()
+        self._bell.ring()
 
     async def changed(self, within_s: float) -> None:
         """Wait for the next progress, at most so long."""
-        if self.finished:
-            return
-        watcher = asyncio.get_running_loop().create_future()
-        self._watchers.add(watcher)
-        try:
-            await asyncio.wait((watcher,), timeout=within_s)
-        finally:
-            self._watchers.discard(watcher)
+        if not self.finished:
+            await self._bell.wait(within_s)
+
+
+class Watched(NamedTuple):
+    """A task as whoever watches it sees it, whichever part of the server does it."""
+
+    total: int
+    done: Callable[[], int]
+    finished: Callable[[], bool]
+    changed: Callable[[float], Awaitable[None]]
+    """Waits for the next progress, at most so many seconds."""
+    result: Callable[[], Awaitable[bytes]]
 
 
 class Jobs:

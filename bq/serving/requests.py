@@ -1,10 +1,8 @@
 """What callers may say: bytes to a request, or a problem that names what is wrong and what would be right.
 
-Rules of this file: pure functions of bytes and strings; no HTTP, no clock. Symbols are normalised here only.
+Rules of this file: pure functions of bytes and strings; no HTTP, no clock. How symbols are spelled is for `bq.symbols`.
 """
 
-import re
-from collections.abc import Iterable
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -12,12 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bq.errors import Failure, Problem, bad_request
 from bq.schema import Detail
+from bq.symbols import check_symbol, distinct, normalize
 
 T = TypeVar("T")
 
-_SYMBOL: Final = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^]{0,14}")
 DEFAULT_TICKER: Final = "AAPL"  # what today's clients mean when they name none
-SHOWN: Final = 32  # characters of a malformed symbol that are sent back
 
 
 class AnalyzeBody(msgspec.Struct, frozen=True):
@@ -69,24 +66,6 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise Failure(bad_request("The body is nested too deeply.")) from None
 
 
-def normalize(symbol: str) -> str:
-    """Spell a symbol as the markets do: no surrounding blanks, capitals.
-
-    What is not ASCII stays as it is, to be refused: the capital of a dotless i is an ASCII I, another share's symbol.
-    """
-    symbol = symbol.strip()
-    return symbol.upper() if symbol.isascii() else symbol
-
-
-def check_symbol(symbol: str) -> Problem | None:
-    """Say what is wrong with the form of a normalised symbol, if anything is."""
-    if _SYMBOL.fullmatch(symbol):
-        return None
-    if not symbol:
-        return bad_request("The ticker is empty.")
-    return bad_request(f"{symbol[:SHOWN]!r} cannot be a ticker: 1 to 15 of A-Z, 0-9, and . - ^ = are.")
-
-
 def one_symbol(symbol: str) -> str:
     """Normalise the symbol of a request for one ticker.
 
@@ -113,11 +92,6 @@ def one_detail(text: str) -> Detail:
         return msgspec.convert(text, Detail)
     except msgspec.ValidationError:
         raise Failure(bad_request("detail must be summary, default or full.")) from None
-
-
-def distinct(symbols: Iterable[str]) -> list[str]:
-    """Normalise symbols and leave out repetitions, first appearances in order."""
-    return list(dict.fromkeys(map(normalize, symbols)))
 
 
 def read_analyze(body: bytes, limit: int) -> AnalyzeRequest:

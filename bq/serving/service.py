@@ -21,6 +21,7 @@ from bq.config import VERSION, Settings
 from bq.errors import Failure, Problem
 from bq.market.source import Edited, Market, Snapshot, Upstream
 from bq.scan.database import parse, url_of
+from bq.scan.ledger import Ledger
 from bq.scan.recall import Recall
 from bq.scan.store import Store
 from bq.serving import memory, snapshot
@@ -37,6 +38,7 @@ from bq.serving.logs import leave
 from bq.serving.memory import Pressure
 from bq.serving.metrics import Metrics, Reading
 from bq.serving.protocol import Door
+from bq.serving.scans import Scans
 from bq.serving.variants import Variants
 
 _log = logging.getLogger(__name__)
@@ -112,6 +114,15 @@ class Service:
         self.jobs = Jobs(Path(settings.state_dir) / "tasks.db", self.desk, clock, wall)
         self.recall = self.pools.recall = Recall(lambda: Store.open(url_of(settings)), clock)
         self.archive = Archive(lambda: Store.open(url_of(settings)), clock)
+        self.scans = Scans(
+            settings,
+            self.desk,
+            Ledger(lambda: Store.open(url_of(settings))),
+            lambda: self.market,
+            self.pools.in_fetch,
+            clock,
+            wall,
+        )
         self.buckets = TokenBuckets(clock, settings.client_rate, settings.client_burst)
         self.proxies = Proxies(settings.trusted_proxy)
         self.door: Door | None = None  # set by whoever listens
@@ -203,8 +214,7 @@ class Service:
             await asyncio.wait((self.boot_task,))
         for keeper in self._keepers:
             keeper.cancel()
-        await self.jobs.close()
-        await self.archive.close()
+        await asyncio.gather(self.jobs.close(), self.scans.close(), self.archive.close())
         self.recall.close()
         await self.batcher.close(patience_s)
         if self._ready:
@@ -217,6 +227,7 @@ class Service:
         """Welcome no more traffic: readiness says no, answers close their connections, streams come to their end."""
         self.draining = True
         self.jobs.wake()
+        self.scans.stop_asking()
 
     async def save_cache(self) -> None:
         """Write the cache to disk; a failure is counted and costs nothing else."""
@@ -258,6 +269,7 @@ class Service:
                 _log.info("%d answers were taken from the snapshot", count)
             self._ready = True
             await self.jobs.open()
+            self.scans.open()
             _log.info("ready")
         except Exception as error:
             self.boot_failure = error
@@ -359,6 +371,14 @@ class Service:
         self.metrics.batch_wait.labels(ran.rank.name.lower()).observe(ran.wait_s)
         self.metrics.batch_duration.observe(ran.seconds)
 
+    def _scan_readings(self) -> Iterable[Reading]:
+        scanner = self.scans.current
+        yield Reading("bq_scan_running", "1 while a scan runs", float(scanner is not None))
+        yield Reading("bq_scan_tickers", "of the scan that runs", scanner.total if scanner else 0, "state", "total")
+        yield Reading("bq_scan_tickers", "of the scan that runs", scanner.done if scanner else 0, "state", "done")
+        failures = self.scans.ledger.failures
+        yield Reading("bq_scan_store_failures_total", "calls that the database of scans did not answer", failures)
+
     def _readings(self) -> Iterable[Reading]:
         yield from _cache_readings(self.cache, self.desk)
         yield Reading("bq_variants_bytes", "compressed answers", self.variants.size)
@@ -375,6 +395,7 @@ class Service:
             "bq_recall_failures_total", "look-ups of remembered volatilities that failed", self.recall.failures
         )
         yield Reading("bq_archive_waiting", "reads of stored scans that run or wait", self.archive.waiting)
+        yield from self._scan_readings()
         yield Reading("bq_snapshot_failures_total", "snapshots that could not be written", self.snapshot_failures)
         yield Reading("bq_ready", "1 when traffic is welcome", float(self.why_not_ready() is None))
         if self.door is not None:

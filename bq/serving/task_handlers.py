@@ -1,6 +1,6 @@
-"""HTTP for tasks: how far they are, as an answer or as a stream of events.
+"""HTTP for tasks: how far they are, as an answer or as a stream of events. A scan is a task as well.
 
-Rules of this file: reading only; `jobs.py` does the work and `handlers.py` accepts it.
+Rules of this file: reading only; `jobs.py` and `scans.py` do the work, `handlers.py` and `scan_handlers.py` accept it.
 """
 
 from typing import Final
@@ -9,14 +9,12 @@ import msgspec
 from aiohttp import web
 
 from bq.errors import Failure, Problem
-from bq.serving import wire
+from bq.serving import sse
 from bq.serving.handlers import answer
-from bq.serving.jobs import Progress
+from bq.serving.jobs import Watched
 from bq.serving.routing import route
 from bq.serving.service import Service
-from bq.serving.task_store import StoredTask
 
-HEARTBEAT_S: Final = 15.0  # Heroku's router drops a stream after 55 s of silence
 NO_SUCH_TASK: Final = Problem("not_found", "There is no such task. Results are kept for a day.")
 
 
@@ -37,54 +35,53 @@ class TaskHandlers:
 
     async def task(self, request: web.Request) -> web.Response:
         """Tell how far a task is, or what it came to."""
-        task, progress = await self._find(request)
-        headers = {"Cache-Control": "no-store"} | ({} if progress.finished else {"Retry-After": "1"})
-        return answer(await self._state(task, progress), headers)
+        watched = await self._find(request)
+        headers = {"Cache-Control": "no-store"} | ({} if watched.finished() else {"Retry-After": "1"})
+        return answer(await _state(watched), headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Tell the same as it changes. An event's id is the number of finished tickers, so a client can come back."""
-        task, progress = await self._find(request)
+        watched = await self._find(request)
         seen = _last_event(request)
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "text/event-stream",
-                "Cache-Control": "no-cache, no-transform",
-                "X-Accel-Buffering": "no",
-                "Server-Timing": "total;dur=0",
-                **wire.CORS,
-            }
-        )
-        await response.prepare(request)
-        if request.method == "HEAD":
-            await response.write_eof()
-            return response
-        await response.write(b"retry: 3000\n\n")
-        while True:
-            done, finished = progress.done, progress.finished
+        stream = await sse.begin(request)
+        while request.method != "HEAD":
+            done, finished = watched.done(), watched.finished()
             if done > seen or finished:
-                state = await self._state(task, progress) if finished else _processing(done, progress.total)
-                await response.write(b"id: %d\ndata: %b\n\n" % (done, state))
+                state = await _state(watched) if finished else _processing(done, watched.total)
+                await sse.send(stream, str(done), state)
                 seen = done
             if finished or self.service.draining:
                 break
-            if progress.done == done and progress.finished == finished:
-                await progress.changed(HEARTBEAT_S)
-            if progress.done == done and not progress.finished:
-                await response.write(b": still here\n\n")
-        await response.write_eof()
-        return response
+            if watched.done() == done and watched.finished() == finished:
+                await watched.changed(sse.HEARTBEAT_S)
+            if watched.done() == done and not watched.finished():
+                await sse.beat(stream)
+        await stream.write_eof()
+        return stream
 
-    async def _find(self, request: web.Request) -> tuple[StoredTask, Progress]:
+    async def _find(self, request: web.Request) -> Watched:
         self.service.require_ready()
-        found = await self.service.jobs.find(request.match_info["id"])
-        if found is None:
+        task_id = request.match_info["id"]
+        found = await self.service.jobs.find(task_id)
+        if found is not None:
+            task, progress = found
+            return Watched(
+                progress.total,
+                lambda: progress.done,
+                lambda: progress.finished,
+                progress.changed,
+                lambda: self.service.jobs.result(task),
+            )
+        scan = await self.service.scans.watch(task_id)
+        if scan is None:
             raise Failure(NO_SUCH_TASK)
-        return found
+        return scan
 
-    async def _state(self, task: StoredTask, progress: Progress) -> bytes:
-        if not progress.finished:
-            return _processing(progress.done, progress.total)
-        return b'{"status":"completed","result":%b}' % await self.service.jobs.result(task)
+
+async def _state(watched: Watched) -> bytes:
+    if not watched.finished():
+        return _processing(watched.done(), watched.total)
+    return b'{"status":"completed","result":%b}' % await watched.result()
 
 
 def _processing(done: int, total: int) -> bytes:

@@ -102,7 +102,8 @@ def test_no_request_that_can_be_made_from_the_description_breaks_it(tmp_path):
         schema.config.update(base_url=f"http://127.0.0.1:{port}")
         checks = [_no_defect_of_ours, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-        for result in schema.exclude(path="/api/task/{id}/events").get_all_operations():
+        finite = schema.exclude(path="/api/task/{id}/events").exclude(path="/api/scan/events")
+        for result in finite.get_all_operations():
             operation = result.ok()
 
             @settings(

@@ -1,0 +1,467 @@
+"""Scans in the server: one at a time, begun by a request or by the clock, gone on with after a restart.
+
+Rules of this file: the life of scans on the event loop. The scan itself is `bq.scan.scanner`; it asks for its tickers
+through the desk like everybody, in the class of scans, and its answers go to the store and not to the cache, from which
+they would push what is asked for again. HTTP is in `scan_handlers.py`.
+
+A scan that was begun before the last restart is gone on with, unless it began on another market or moment (then it is
+another server's), or the exchange has been open for a whole session since: its rest would be of other days' prices, so
+it is closed as failed and keeps the rows that it has.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import secrets
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from bq.config import Settings
+from bq.errors import Failure, Problem
+from bq.market import calendar
+from bq.market.source import Market
+from bq.scan import overview, schedule, universe
+from bq.scan.claim import Claim
+from bq.scan.ledger import Ledger
+from bq.scan.records import FinalStatus, ScanSpec, ScanSummary
+from bq.scan.scanner import Answer, Scanner
+from bq.scan.schedule import Schedule
+from bq.scan.universe import Universe
+from bq.serving.bell import Bell
+from bq.serving.cache import Entry
+from bq.serving.desk import Desk
+from bq.serving.flights import Rank
+from bq.serving.jobs import Watched
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 900.0  # for a block: Yahoo's budget lets one request a second pass
+LATE: Final = Problem("too_busy", "The server had no time for this ticker.", 5.0)
+STALE: Final = Problem("source_failed", "The source failed, and an older answer is not one of this scan.", 15.0)
+LOOK_S: Final = 30.0  # between two looks at the clock, and for another process to end its scan
+OTHER_PROCESS: Final = Problem(
+    "conflict", "Another process is scanning into this database. Wait until it has ended.", 30.0
+)
+NOTHING_RUNS: Final = Problem("conflict", "No scan is running.")
+_NAMES: Final = uuid.UUID("6f1f4a5e-8a54-4c0e-9a0b-5d1a1f0c7f11")
+
+
+class ScanStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the scan is that runs, or what the last one came to. Times are ISO 8601, UTC."""
+
+    is_scanning: bool
+    last_scan: str | None
+    """When the last complete scan of this market ended."""
+    progress: int
+    """Whole per cent."""
+    done: int
+    total: int
+    failed: int
+    failures: dict[str, int]
+    """How many of the failed, by code."""
+    state: str
+    """idle, running, waiting_for_database, cancelling; completed, cancelled, failed."""
+    task_id: str | None = None
+    universe: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    elapsed_s: float | None = None
+    eta_s: float | None = None
+    next_scan: str | None = None
+    """When the schedule begins one."""
+
+
+def asker(
+    desk: Desk, owner: str, clock: Callable[[], float], wall: Callable[[], float]
+) -> Callable[[Sequence[str]], Awaitable[list[Answer]]]:
+    """Give what has a scan's tickers analysed: behind interactive requests, in turns with other lists."""
+
+    async def ask(tickers: Sequence[str]) -> list[Answer]:
+        began = wall()
+        looked = desk.look(tickers, "full", {})
+        if looked.missing:
+            await desk.wait(looked, clock() + PATIENCE_S, owner, Rank.SCAN, keep=False)
+        return [_answer(found, began) for found in looked.answers]
+
+    return ask
+
+
+def _answer(found: Entry | Problem | None, began: float) -> Answer:
+    if found is None:
+        return LATE
+    if isinstance(found, Problem):
+        return found
+    # One made now of old prices says so itself (`stale`); one that was made before stands in for none of this scan.
+    return STALE if found.stale and found.as_of < began else found.data
+
+
+class Scans:
+    """The scans of one server.
+
+    Parameters
+    ----------
+    market
+        Gives the market, once it is open.
+    in_thread
+        Runs blocking work elsewhere.
+    wall
+        Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        desk: Desk,
+        ledger: Ledger,
+        market: Callable[[], Market],
+        in_thread: Callable[..., Awaitable[Any]],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.bell = Bell()  # rings when the status changes
+        self.ledger = ledger
+        self.current: Scanner | None = None
+        self._settings = settings
+        self._desk = desk
+        self._market = market
+        self._in_thread = in_thread
+        self._clock = clock
+        self._wall = wall
+        self._schedule: Schedule | None = None
+        self._next: dt.datetime | None = None
+        self._last: ScanStatus | None = None  # of the last scan, when it had ended
+        self._last_complete: dt.datetime | None = None
+        self._left: deque[ScanSpec] = deque()  # begun before the restart, to be gone on with
+        self._looked_back = False
+        self._beginning = asyncio.Lock()
+        self._cancelled = False
+        self._stopping = False
+        self._work: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Go on with what was left, and keep the schedule; a database that does not answer is waited for.
+
+        Raises
+        ------
+        Failure
+            `bad_request`, when `BQ_SCAN_AT` cannot be read.
+        """
+        self._schedule = schedule.parse(self._settings.scan_at)
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    def stop_asking(self) -> None:
+        """Begin nothing and ask for nothing more: the server is going away."""
+        self._stopping = True
+        if self.current is not None:
+            self.current.halt()
+        self.bell.ring()
+
+    async def close(self, patience_s: float = 3.0) -> None:
+        """Record what was answered, and leave the rest for the next start."""
+        self.stop_asking()
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait((self._life,))
+        if self._work is not None:
+            await asyncio.wait((self._work,), timeout=patience_s)
+            self._work.cancel()
+            await asyncio.wait((self._work,))
+        await self.ledger.close()
+
+    # --- what requests ask for --------------------------------------------------------------------------------------
+
+    async def begin(self, chosen: Universe, idempotency_key: str | None = None) -> str:
+        """Store a scan and start it; give its id. The same idempotency key is the same scan.
+
+        Raises
+        ------
+        Failure
+            `conflict` while a scan runs, `storage_failed` when it cannot be stored, `not_ready` at shutdown. Nothing
+            was begun then.
+        """
+        scan_id = secrets.token_hex(16) if idempotency_key is None else uuid.uuid5(_NAMES, idempotency_key).hex
+        async with self._beginning:
+            if self._stopping:
+                raise Failure(Problem("not_ready", "The server is shutting down.", 5.0))
+            await self._look_back(self.ledger.call)
+            if idempotency_key is not None and await self.find(scan_id) is not None:
+                return scan_id
+            if self.current is not None:
+                raise Failure(_busy(self.current))
+            spec = ScanSpec(
+                scan_id=scan_id,
+                universe=chosen.name,
+                tickers=chosen.tickers,
+                as_of=self._settings.as_of,
+                started_at=self._now(),
+                market=self._market().name,
+            )
+            claim = await self._claim()
+            if claim is None:
+                raise Failure(OTHER_PROCESS)
+            try:
+                await self.ledger.call(lambda store: store.begin(spec))
+            except BaseException:
+                claim.release()
+                raise
+            self._start(spec, claim)
+        return scan_id
+
+    def cancel(self) -> str:
+        """Stop the scan that runs; it keeps the rows that it has. Its id.
+
+        Raises
+        ------
+        Failure
+            `conflict`, when none runs.
+        """
+        if self.current is None:
+            raise Failure(NOTHING_RUNS)
+        self._cancelled = True
+        self.current.halt()
+        self.bell.ring()
+        return self.current.spec.scan_id
+
+    def status(self) -> ScanStatus:
+        """Tell how far the scan is, or what the last one came to."""
+        scanner = self.current
+        if scanner is None:
+            last = self._last or ScanStatus(
+                is_scanning=False, last_scan=None, progress=0, done=0, total=0, failed=0, failures={}, state="idle"
+            )
+            return msgspec.structs.replace(last, last_scan=_iso(self._last_complete), next_scan=_iso(self._next))
+        state = "waiting_for_database" if self.ledger.waiting else "running"
+        return self._status(scanner, "cancelling" if self._cancelled else state, None)
+
+    async def find(self, scan_id: str) -> ScanSummary | None:
+        """Look a scan up in the store.
+
+        Raises
+        ------
+        Failure
+            `storage_failed`, when the database does not answer.
+        """
+        return await self.ledger.call(lambda store: overview.find(store, scan_id))
+
+    async def watch(self, scan_id: str) -> Watched | None:
+        """Give a scan as a task that can be watched; None when there is none.
+
+        Raises
+        ------
+        Failure
+            `storage_failed`, when the database does not answer.
+        """
+        scanner = self.current
+        if scanner is not None and scanner.spec.scan_id == scan_id:
+            return Watched(
+                scanner.total,
+                lambda: scanner.done,
+                lambda: self.current is not scanner,
+                self.bell.wait,
+                lambda: self._result(scan_id),
+            )
+        found = await self.find(scan_id)
+        if found is None:
+            return None
+        # Not finished and not running here: another process does it, or this one will, after the restart.
+        return Watched(
+            found.total,
+            lambda: found.done,
+            lambda: found.finished_at is not None,
+            self.bell.wait,
+            lambda: self._result(scan_id),
+        )
+
+    async def _result(self, scan_id: str) -> bytes:
+        """Tell what a scan came to; its rows are in the rankings."""
+        found = await self.find(scan_id)
+        assert found is not None
+        counts = await self.ledger.call(lambda store: overview.failures(store, scan_id))
+        return msgspec.json.encode(ended(found, counts))
+
+    async def universe(self, wanted: str | Sequence[str]) -> Universe:
+        """Say which tickers a name or a list means here.
+
+        Raises
+        ------
+        Failure
+            `bad_request` or `too_large`.
+        """
+
+        def resolve() -> Universe:
+            market = self._market()
+            chosen = (
+                universe.resolve(wanted, market) if isinstance(wanted, str) else universe.from_symbols(wanted, market)
+            )
+            return universe.at_most(chosen, self._settings.task_limit)
+
+        return await self._in_thread(resolve)
+
+    # --- the run of a scan ------------------------------------------------------------------------------------------
+
+    def _start(self, spec: ScanSpec, claim: Claim) -> None:
+        self._cancelled = False
+        ask = asker(self._desk, spec.scan_id, self._clock, self._wall)
+        scanner = self.current = Scanner(spec, self.ledger, ask, self._clock, self.bell.ring)
+        self._work = asyncio.get_running_loop().create_task(self._drive(scanner, claim))
+        self.bell.ring()
+        _log.info("scan %s of %d tickers (%s)", spec.scan_id, scanner.total, spec.universe)
+
+    async def _drive(self, scanner: Scanner, claim: Claim) -> None:
+        status: FinalStatus = "failed"
+        try:
+            try:
+                complete = await scanner.run()
+                if not complete and self._stopping and not self._cancelled:
+                    return  # it goes on at the next start
+                status = "completed" if complete else "cancelled"
+            except Failure as failure:  # ended by somebody else, or gone
+                _log.warning("scan %s: %s", scanner.spec.scan_id, failure.problem.error)
+                status = "cancelled"
+            except Exception:
+                _log.exception("scan %s failed", scanner.spec.scan_id)
+            await scanner.finish(status, self._now())
+            _log.info("scan %s: %s, %d of %d", scanner.spec.scan_id, status, scanner.done, scanner.total)
+        finally:
+            self._last = self._status(scanner, status, self._now())
+            if status == "completed":
+                self._last_complete = self._now()
+            self.current = None
+            with contextlib.suppress(RuntimeError):  # the pool was shut down: the claim goes with the process
+                asyncio.get_running_loop().run_in_executor(None, claim.release)
+            self.bell.ring()
+
+    async def _claim(self) -> Claim | None:
+        return await self.ledger.call(lambda store: Claim.take(store.database))
+
+    # --- after a restart, and by the clock --------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        await self._look_back(self.ledger.patiently)
+        while True:
+            try:
+                wait = await self._next_step()
+            except Failure as failure:
+                _log.warning("no scan now: %s", failure.problem.error)
+                wait = LOOK_S
+            except Exception:
+                _log.exception("no scan now")
+                wait = LOOK_S
+            await self.bell.wait(wait)
+
+    async def _next_step(self) -> float:
+        """Go on with a scan that was left, or begin one that is due; give the seconds until there is more to do."""
+        if self.current is not None or self._stopping:
+            return LOOK_S
+        if self._left:
+            async with self._beginning:
+                if (claim := await self._claim()) is not None:
+                    self._start(self._left.popleft(), claim)
+            return LOOK_S
+        if self._schedule is None:
+            return LOOK_S
+        wanted, limit = self._settings.scan_universe, self._settings.task_limit
+        chosen = await self._in_thread(lambda: universe.at_most(universe.resolve_text(wanted, self._market()), limit))
+        now, market = self._now(), self._market().name
+        last = await self.ledger.call(lambda store: overview.last_start(store, market, chosen.name))
+        if (due := self._schedule.missed(now, last)) is not None:
+            _log.info("the scan that was due at %s begins", _iso(due))
+            await self.begin(chosen)
+            return LOOK_S
+        self._next = self._schedule.next_due(now)
+        return min((self._next - now).total_seconds(), LOOK_S)
+
+    async def _look_back(self, call: Callable[..., Awaitable[Any]]) -> None:
+        """Find out, once, what was left unfinished and how the last scan ended."""
+        if self._looked_back:
+            return
+        market = self._market().name
+        left = [
+            spec
+            for spec in await call(lambda store: store.unfinished())
+            if spec.market == market and spec.as_of == self._settings.as_of
+        ]
+        for spec in left:
+            if self._is_too_old(spec):
+                _log.warning("scan %s of %s is of another day and is closed", spec.scan_id, _iso(spec.started_at))
+                await call(lambda store, spec=spec: store.finish(spec.scan_id, "failed", self._now()))
+            else:
+                self._left.append(spec)
+        last = await call(lambda store: overview.last_completed(store, market))
+        if last is not None:
+            counts = await call(lambda store: overview.failures(store, last.scan_id))
+            self._last_complete = last.finished_at
+            self._last = ended(last, counts)
+        self._looked_back = True
+        self.bell.ring()
+
+    def _is_too_old(self, spec: ScanSpec) -> bool:
+        if self._settings.as_of or self._settings.market.startswith("files:"):
+            return False  # the data stand still
+        return calendar.session_age(spec.started_at, self._now()) >= 1.0
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self._wall(), dt.UTC)
+
+    def _status(self, scanner: Scanner, state: str, finished: dt.datetime | None) -> ScanStatus:
+        spec, eta = scanner.spec, scanner.eta_s()
+        return ScanStatus(
+            is_scanning=finished is None,
+            last_scan=_iso(self._last_complete),
+            progress=_per_cent(scanner.done, scanner.total),
+            done=scanner.done,
+            total=scanner.total,
+            failed=scanner.failures.total(),
+            failures=dict(scanner.failures.most_common()),
+            state=state,
+            task_id=spec.scan_id,
+            universe=spec.universe,
+            started_at=_iso(spec.started_at),
+            finished_at=_iso(finished),
+            elapsed_s=round(((finished or self._now()) - spec.started_at).total_seconds(), 1),
+            eta_s=None if eta is None or finished is not None else round(eta, 1),
+            next_scan=_iso(self._next),
+        )
+
+
+def ended(summary: ScanSummary, failures: dict[str, int]) -> ScanStatus:
+    """Tell of a scan as the store knows it."""
+    finished = summary.finished_at
+    return ScanStatus(
+        is_scanning=False,
+        last_scan=None,
+        progress=_per_cent(summary.done, summary.total),
+        done=summary.done,
+        total=summary.total,
+        failed=summary.failed,
+        failures=failures,
+        state=summary.status,
+        task_id=summary.scan_id,
+        universe=summary.universe,
+        started_at=_iso(summary.started_at),
+        finished_at=_iso(finished),
+        elapsed_s=None if finished is None else round((finished - summary.started_at).total_seconds(), 1),
+    )
+
+
+def _busy(scanner: Scanner) -> Problem:
+    text = f"A scan of {scanner.spec.universe} is running, {scanner.done} of {scanner.total} done. Wait, or cancel it."
+    return Problem("conflict", text)
+
+
+def _per_cent(done: int, total: int) -> int:
+    return 100 * done // total if total else 100
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

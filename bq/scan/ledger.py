@@ -75,6 +75,10 @@ class Ledger:
             await asyncio.sleep(pause)
             pause = min(2.0 * pause, LONGEST_PAUSE_S)
 
+    async def run(self, work: Callable[[], Any]) -> None:
+        """Do something else after what is being done with the store, in the same thread."""
+        await self._in_thread(work)
+
     async def close(self) -> None:
         """Let go of the store; a call that is under way is not waited for."""
         if self._pool is not None:

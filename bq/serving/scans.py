@@ -10,7 +10,6 @@ it is closed as failed and keeps the rows that it has.
 """
 
 import asyncio
-import contextlib
 import datetime as dt
 import logging
 import secrets
@@ -173,7 +172,7 @@ class Scans:
         if self._work is not None:
             await asyncio.wait((self._work,), timeout=patience_s)
             self._work.cancel()
-            await asyncio.wait((self._work,))
+            await asyncio.wait((self._work,), timeout=1.0)  # a claim on a database that hangs ends with the process
         await self.ledger.close()
 
     # --- what requests ask for --------------------------------------------------------------------------------------
@@ -210,7 +209,7 @@ class Scans:
             try:
                 await self.ledger.call(lambda store: store.begin(spec))
             except BaseException:
-                claim.release()
+                await self.ledger.run(claim.release)
                 raise
             self._start(spec, claim)
         return scan_id
@@ -334,9 +333,8 @@ class Scans:
             self._last = self._status(scanner, status, self._now())
             if status == "completed":
                 self._last_complete = self._now()
+            await self.ledger.run(claim.release)  # first: whoever sees that no scan runs may begin one
             self.current = None
-            with contextlib.suppress(RuntimeError):  # the pool was shut down: the claim goes with the process
-                asyncio.get_running_loop().run_in_executor(None, claim.release)
             self.bell.ring()
 
     async def _claim(self) -> Claim | None:

@@ -59,11 +59,11 @@ def price(found: Sequence[Findings]) -> list[Legs]:
     quoted = np.array([f.design.source is not None for f in found])[owner]
     sigma = np.where(quoted & (code == status.OK), own, fallback)
     greeks: Any = american.greeks(spot, strike, tau, rate, dividend, sigma, is_call)
-    grids = [f.spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * math.sqrt(f.total_variance)) for f in found]
+    grids = [payoff_grid(f.spot, math.sqrt(f.total_variance), s) for f, s in zip(found, strikes, strict=True)]
     points = np.array(grids)[owner]  # (legs, points)
 
     def wide(values: F64) -> F64:
-        return np.repeat(values, PAYOFF_POINTS)
+        return np.repeat(values, points.shape[1])
 
     values = american.price(
         points.ravel(), wide(strike), wide(tau), wide(rate), wide(dividend), wide(sigma), wide(is_call)
@@ -89,6 +89,21 @@ def price(found: Sequence[Findings]) -> list[Legs]:
             )
         )
     return result
+
+
+def payoff_grid(spot: float, sd: float, strikes: Sequence[float] | F64) -> F64:
+    """Choose prices of the share for a payoff: evenly in logarithms, and the strikes, where it bends.
+
+    Parameters
+    ----------
+    sd : float
+        Standard deviation of the log price at expiry.
+
+    Returns
+    -------
+    (PAYOFF_POINTS + len(strikes),) float64, ascending
+    """
+    return np.sort(np.append(spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * sd), strikes))
 
 
 def net_greeks(legs: Legs) -> schema.Greeks:

@@ -15,7 +15,7 @@ from bq.analysis import engine, forecast, risk, strategy, volatility
 from bq.analysis.chain import Slice
 from bq.analysis.findings import Target
 from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
-from bq.analysis.legs import PAYOFF_POINTS, occ_symbol
+from bq.analysis.legs import occ_symbol, payoff_grid
 from bq.analysis.measures import Measure
 from bq.analysis.risk import Measures
 from bq.analysis.rounding import number, numbers
@@ -139,7 +139,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     greeks = american.greeks(
         found.spot, columns.strike, columns.tau, columns.rate, columns.dividend, columns.sigma, columns.is_call
     )
-    grid = found.spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * math.sqrt(total))
+    grid = payoff_grid(found.spot, math.sqrt(total), np.unique(columns.strike))
     return WhatIf(
         ticker=snapshot.ticker,
         as_of=snapshot.as_of.isoformat(),

@@ -16,7 +16,17 @@ from aiohttp import web
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving import handlers, openapi, operations, pricing, ranking_handlers, scan_handlers, task_handlers, what_if
+from bq.serving import (
+    assets,
+    handlers,
+    openapi,
+    operations,
+    pricing,
+    ranking_handlers,
+    scan_handlers,
+    task_handlers,
+    what_if,
+)
 from bq.serving.compute import Engine, load_engine
 from bq.serving.logs import leave
 from bq.serving.routing import fallback
@@ -31,6 +41,7 @@ OPERATIONS: Final[Sequence[openapi.Operation]] = (
     *what_if.OPERATIONS,
     *ranking_handlers.OPERATIONS,
     *scan_handlers.OPERATIONS,
+    *assets.OPERATIONS,
 )
 
 
@@ -46,6 +57,7 @@ FEATURES: Final[Sequence[Routes]] = (
     ranking_handlers.routes,
     scan_handlers.routes,
     _description,
+    assets.routes,
 )
 
 

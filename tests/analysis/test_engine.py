@@ -201,3 +201,14 @@ def test_warm_up_passes_and_tells_a_cost() -> None:
     slice_cost, each = engine.warm_up()
     assert slice_cost >= 0.0
     assert each > 0.0
+
+
+def test_the_payoff_is_told_where_it_bends(analyses: list[Analysis]) -> None:
+    for a in analyses:
+        b, payoff = a.butterfly, a.extended.payoff
+        told = dict(zip(payoff.spot, payoff.at_expiry, strict=True))
+        assert payoff.spot == sorted(payoff.spot)
+        assert len(payoff.today) == len(payoff.spot)
+        assert told[b.center_strike] == pytest.approx(b.max_profit, abs=1e-3)
+        assert told[b.lower_strike] == pytest.approx(payoff.at_expiry[0], abs=1e-3)
+        assert told[b.upper_strike] == pytest.approx(payoff.at_expiry[-1], abs=1e-3)

@@ -1,0 +1,109 @@
+// Begin a scan, follow it, cancel it.
+
+import { getJson, postJson } from "../api.js";
+import { h, put } from "../dom.js";
+import { f, t, tCode } from "../i18n.js";
+import { load } from "../store.js";
+
+const UNIVERSES = ["all", "sp500", "nasdaq100", "watchlist"];
+
+// `onDone` is called when a scan has ended since the page was opened.
+export function makeControl({ onDone }) {
+  const state = h("div", { "aria-live": "polite" });
+  const choice = h("select.field", { "aria-label": t("scan.universe") },
+    UNIVERSES.map((name) => h("option", { value: name }, t(`universe.${name}`))));
+  const begin = h("button.button.primary", { type: "button", onclick: start }, t("scan.begin"));
+  const stop = h("button.button", { type: "button", onclick: cancel }, t("scan.cancel"));
+  const said = h("p.hint", { role: "status" });
+  const form = h("div.row", {}, choice, begin, stop);
+  const element = h("section.panel.scan", { "aria-labelledby": "scan" },
+    h("div.row.between", {}, h("h2", { id: "scan" }, t("scan.title")), form), state, said);
+  let events = null;
+  let running = null;
+
+  async function start() {
+    const universe = choice.value === "watchlist" ? (load("tickers") ?? []) : choice.value;
+    await tried(async () => {
+      const begun = await postJson("api/scan", { universe });
+      const left = begun.left_out?.length ? ` ${t("scan.leftOut", { count: begun.left_out.length })} ${begun.left_out[0].text}` : "";
+      said.textContent = t("scan.begun", { count: begun.total ?? 0 }) + left;
+    });
+    follow();
+  }
+
+  async function cancel() {
+    await tried(async () => {
+      await postJson("api/scan/cancel", null);
+      said.textContent = t("scan.cancelling");
+    });
+  }
+
+  async function tried(work) {
+    begin.disabled = stop.disabled = true;
+    said.textContent = "";
+    try {
+      await work();
+    } catch (error) {
+      if (error.code === undefined) throw error;
+      said.textContent = `${tCode("error", error.code)} ${error.message}`;
+    }
+    await look();
+  }
+
+  // Ask once; then the server tells of every change.
+  async function look() {
+    try {
+      show(await getJson("api/scan/status"));
+    } catch (error) {
+      if (error.code === undefined) throw error;
+      form.hidden = error.status === 404;
+      begin.disabled = false;
+      put(state, h("p.muted", {}, error.status === 404 ? t("scan.absent") : tCode("error", error.code)));
+      return false;
+    }
+    return true;
+  }
+
+  function follow() {
+    if (events !== null) return;
+    events = new EventSource("api/scan/events");
+    events.addEventListener("message", (event) => show(JSON.parse(event.data)));
+  }
+
+  function show(status) {
+    begin.disabled = status.is_scanning;
+    stop.disabled = !status.is_scanning;
+    stop.hidden = !status.is_scanning;
+    put(state, status.is_scanning ? progress(status) : rested(status));
+    if (running && !status.is_scanning) onDone();
+    running = status.is_scanning;
+  }
+
+  look().then((there) => there && follow());
+  return {
+    element,
+    close: () => events?.close(),
+  };
+}
+
+function progress(status) {
+  const words = [
+    t("scan.progress", { done: f().integer(status.done), total: f().integer(status.total) }),
+    status.failed ? t("scan.failed", { count: f().integer(status.failed) }) : null,
+    Number.isFinite(status.eta_s) ? t("scan.eta", { seconds: f().integer(Math.ceil(status.eta_s)) }) : null,
+  ];
+  return [
+    h("progress", { max: "100", value: status.progress, "aria-label": t("scan.title") }),
+    h("p", {}, h("strong", {}, f().percent(status.progress, 0)), " · ", words.filter(Boolean).join(" · ")),
+  ];
+}
+
+function rested(status) {
+  const words = [
+    status.last_scan ? t("scan.last", { time: f().instant(status.last_scan) }) : t("scan.never"),
+    status.next_scan ? t("scan.next", { time: f().instant(status.next_scan) }) : null,
+    status.state && !["idle", "completed"].includes(status.state) ? tCode("scanState", status.state) : null,
+    status.failed ? t("scan.failed", { count: f().integer(status.failed) }) : null,
+  ];
+  return h("p.muted", {}, words.filter(Boolean).join(" · "));
+}

@@ -1,0 +1,42 @@
+// Scans and their ranking: begin one, follow it, and read what it came to.
+
+import { getJson } from "../api.js";
+import { h, put } from "../dom.js";
+import { t, tCode } from "../i18n.js";
+import { formatRoute, replace } from "../router.js";
+import { makeControl } from "../scan/control.js";
+import { rankingPanel } from "../scan/ranking.js";
+
+const MOST_ROWS = 1000;
+
+export function openScan(into, route) {
+  const filter = { ...route.query };
+  const ranking = h("div");
+  const control = makeControl({ onDone: loadRanking });
+  let closed = false;
+  put(into, h("div.stack", {}, h("h1.unseen", {}, t("nav.scan")), control.element, ranking));
+
+  async function loadRanking() {
+    if (!ranking.childNodes.length) put(ranking, h("div.skeleton", { style: { height: "320px" } }));
+    try {
+      const found = await getJson(`api/rankings?limit=${MOST_ROWS}`);
+      if (!closed) put(ranking, rankingPanel(found, filter, (query) => replace("scan", "", query)));
+    } catch (error) {
+      if (error.code === undefined) throw error;
+      if (!closed) put(ranking, error.status === 404 ? none() : failed(error));
+    }
+  }
+
+  const none = () => h("section.panel", {}, h("h2", {}, t("ranking.title")), h("p.empty", {}, t("ranking.none"), " ",
+    h("a", { href: formatRoute("watchlist") }, t("nav.watchlist"))));
+
+  const failed = (error) => h("div.problem", { role: "alert" },
+    h("p.strong", {}, tCode("error", error.code)), h("p", {}, error.message),
+    h("p", {}, h("button.button", { type: "button", onclick: loadRanking }, t("state.now"))));
+
+  loadRanking();
+  return () => {
+    closed = true;
+    control.close();
+  };
+}

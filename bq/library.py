@@ -51,7 +51,8 @@ def item(ticker: str, answer: Analysis | Problem, detail: Detail) -> dict[str, A
     """Make the item of a list answer."""
     if isinstance(answer, Problem):
         return {"ticker": ticker, "status": "error", "from_cache": False, "error": answer.error, "code": answer.code}
-    return {"ticker": ticker, "status": "ok", "from_cache": False, "data": schema.to_builtins(answer, detail)}
+    data = schema.to_builtins(answer, detail)
+    return {"ticker": ticker, "status": "ok", "from_cache": False, "cycle_p": schema.cycle_p(answer), "data": data}
 
 
 def settings_for(market: str | None, as_of: str | None) -> Settings:
@@ -82,7 +83,8 @@ def analyze(
     Returns
     -------
     list of dict
-        One item a ticker, in order: `{"ticker", "status": "ok" | "error", "from_cache", "data" | "error", "code"}`.
+        One item a ticker, in order: `{"ticker", "status": "ok" | "error", "from_cache", "cycle_p", "data"}`, or
+        `"error"` and `"code"` in place of the two last. `cycle_p` is the p-value of the strongest cycle.
 
     Raises
     ------

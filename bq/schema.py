@@ -4,6 +4,7 @@ The OpenAPI description and `docs/fields.md` are generated from these types. The
 `extended` are those that existing clients read; nothing there is ever null unless it says so.
 """
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -307,6 +308,7 @@ class ExtendedCycles(Struct, frozen=True):
     """The spectrum's evidence."""
 
     candidates: list[ExtendedCycle]
+    family_p: Annotated[float, Meta(description="of the strongest frequency, Sidak-adjusted for their number")]
     phase: Phase
     trend_t_stat: float
     noise_95: list[float]
@@ -566,6 +568,12 @@ def at_detail(analysis: Analysis, detail: Detail) -> Analysis:
         arima=replace(analysis.arima, forecast=UNSET, upper_bound=UNSET, lower_bound=UNSET),
         garch=replace(analysis.garch, forecast_vol=UNSET),
     )
+
+
+def cycle_p(analysis: Analysis) -> float:
+    """Give the p-value of the strongest cycle, adjusted for the number of frequencies; NaN where it was left out."""
+    extended = analysis.extended
+    return math.nan if isinstance(extended, UnsetType) else extended.cycles.family_p
 
 
 _encoder = msgspec.json.Encoder()

@@ -101,6 +101,7 @@ def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
     band = np.isfinite(s.period[i])
     return schema.ExtendedCycles(
         candidates=candidates,
+        family_p=number(s.family_p[i]),
         phase=schema.Phase(
             number(phase.angle[i]) if known else None,
             number(phase.std_error[i]) if known and np.isfinite(phase.std_error[i]) else None,

@@ -25,6 +25,7 @@ newcomer can join it; a flight that is being fetched or computed always finishes
 import asyncio
 import dataclasses
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
@@ -90,6 +91,14 @@ class Worked(NamedTuple):
 
     answers: Sequence[bytes | Problem]
     encode_s: float
+    p_values: Sequence[float] = ()
+    """Of the answers, in order, where they have any: stored beside them."""
+
+
+def _joined(first: Worked, second: Worked) -> Worked:
+    halves = (first, second)
+    p_values = [p for half in halves for p in half.p_values or [math.nan] * len(half.answers)]
+    return Worked([*first.answers, *second.answers], first.encode_s + second.encode_s, p_values)
 
 
 class Running(Generic[K, S]):
@@ -408,9 +417,11 @@ class Batcher(Generic[K, S]):
         if bisections == self.tally.bisections and not running.given_up:
             self.compute_cost.observe(len(flights), seconds)
         self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds, flights[0].rank))
-        for flight, answer in zip(flights, work.answers, strict=True):
+        p_values = work.p_values or [math.nan] * len(flights)
+        for flight, answer, p_value in zip(flights, work.answers, p_values, strict=True):
             flight.compute_s, flight.encode_s, flight.batch = seconds - work.encode_s, work.encode_s, len(flights)
-            self._settle(flight, answer, stale=flight.snapshot is not None and self._is_stale(flight.snapshot))
+            stale = flight.snapshot is not None and self._is_stale(flight.snapshot)
+            self._settle(flight, answer, stale, p_value)
 
     async def _work(self, keys: Sequence[K], snapshots: Sequence[S]) -> Worked:
         self.tally.slices += 1
@@ -429,7 +440,7 @@ class Batcher(Generic[K, S]):
             half = len(keys) // 2
             first = await self._work(keys[:half], snapshots[:half])
             second = await self._work(keys[half:], snapshots[half:])
-            return Worked([*first.answers, *second.answers], first.encode_s + second.encode_s)
+            return _joined(first, second)
         return work
 
     # --- the life of a flight ---------------------------------------------------------------------------------------
@@ -484,7 +495,9 @@ class Batcher(Generic[K, S]):
         self.tally.dropped += 1
         self._forget(flight)
 
-    def _settle(self, flight: Flight[K, S], answer: bytes | Problem, stale: bool = False) -> None:
+    def _settle(
+        self, flight: Flight[K, S], answer: bytes | Problem, stale: bool = False, p_value: float = math.nan
+    ) -> None:
         late = flight.stage is Stage.DONE  # the watchdog answered its waiters; the work may still be worth keeping
         if late and isinstance(answer, Problem):
             return
@@ -492,7 +505,7 @@ class Batcher(Generic[K, S]):
             served = self._cache.fail(flight.key, answer, flight.ticket)
         else:
             stored = (flight.key, answer, self._wall(), flight.ticket)
-            served = self._cache.put(*stored, stale=stale, keep=flight.keep)
+            served = self._cache.put(*stored, stale=stale, keep=flight.keep, p_value=p_value)
         self._forget(flight)
         waiters, flight.waiters = flight.waiters, {}
         self.waits -= len(waiters)

@@ -15,6 +15,7 @@ an answer whose ticket is older than what the entry holds, or than the last inva
 work that was overtaken can never overwrite what overtook it.
 """
 
+import math
 import random
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from hashlib import blake2b
@@ -67,6 +68,7 @@ class Entry(msgspec.Struct, gc=False):
     hard_until: float
     hits: int = 0
     stale: bool = False  # the source failed, and this stood in
+    p_value: float = math.nan  # what the false-discovery rate of a list takes from this answer
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     grace_left: float
     hard_left: float
     stale: bool = False
+    p_value: float = math.nan
 
 
 class Counts(NamedTuple):
@@ -177,7 +180,16 @@ class Cache(Generic[K]):
         self._tickets += 1
         return self._tickets
 
-    def put(self, key: K, data: bytes, as_of: float, ticket: int, stale: bool = False, keep: bool = True) -> Entry:
+    def put(
+        self,
+        key: K,
+        data: bytes,
+        as_of: float,
+        ticket: int,
+        stale: bool = False,
+        keep: bool = True,
+        p_value: float = math.nan,
+    ) -> Entry:
         """Store an answer, unless it was overtaken, and give the entry that its waiters are to be served.
 
         One that is `stale` from the start, since the source failed and older data stood in, is soon tried again.
@@ -188,7 +200,7 @@ class Cache(Generic[K]):
         if stale:
             soft = min(soft, self.lives.retry)
         entry = self._entry(data, as_of, ticket, now, soft, soft + self.lives.grace, soft + self.lives.hard)
-        entry.stale = stale
+        entry.stale, entry.p_value = stale, p_value
         if self._overtaken(key, ticket):
             self.overtaken += 1
             return entry
@@ -257,6 +269,7 @@ class Cache(Generic[K]):
                         entry.grace_until - now,
                         entry.hard_until - now,
                         entry.stale,
+                        entry.p_value,
                     ),
                 )
 
@@ -266,7 +279,7 @@ class Cache(Generic[K]):
             return False
         left = (saved.soft_left - age, saved.grace_left - age, saved.hard_left - age)
         entry = self._entry(saved.data, saved.as_of, self.draw_ticket(), self.clock(), *left)
-        entry.stale = saved.stale
+        entry.stale, entry.p_value = saved.stale, saved.p_value
         self._store(key, entry)
         return True
 

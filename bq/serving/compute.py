@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import hashlib
 import logging
+import math
 import os
 import threading
 import time
@@ -38,6 +39,8 @@ class Engine(NamedTuple):
     warm_up: Callable[[], tuple[float, float] | None]
     """Compile or load what is needed and check golden values (raising when they are off); the cost of a slice that it
     saw, as seconds a slice and seconds a ticker, or None."""
+    p_value: Callable[[Any], float] = lambda _: math.nan
+    """Of an analysis: what the false-discovery rate of a list is made from."""
 
 
 def load_engine() -> Engine:
@@ -45,7 +48,7 @@ def load_engine() -> Engine:
     from bq import schema
     from bq.analysis import engine
 
-    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up)
+    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up, schema.cycle_p)
 
 
 def _give_way() -> None:
@@ -136,7 +139,8 @@ class Pools:
             analysis if isinstance(analysis, Problem) else engine.encode(analysis, key[1])
             for key, analysis in zip(keys, analyses, strict=True)
         ]
-        return Worked(answers, time.perf_counter() - began)
+        p_values = [math.nan if isinstance(analysis, Problem) else engine.p_value(analysis) for analysis in analyses]
+        return Worked(answers, time.perf_counter() - began, p_values)
 
 
 def _gzip(body: bytes) -> bytes:

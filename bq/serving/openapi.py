@@ -6,10 +6,11 @@ hands them here; the schemas of requests and answers come from msgspec types, wi
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from bq.config import VERSION
 from bq.errors import HTTP_STATUS
@@ -44,6 +45,9 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     ticker: str
     status: Literal["ok", "error", "pending"]
     from_cache: bool
+    cycle_p: Annotated[
+        float | None, Meta(description="p-value of its strongest cycle, adjusted for the number of frequencies")
+    ] = None
     data: Analysis | None = None
     error: str | None = None
     code: str | None = None
@@ -51,7 +55,16 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     as_of: int | None = None
 
 
-class Many(msgspec.Struct, frozen=True):
+class ListCycles(msgspec.Struct, frozen=True):
+    """Which cycles stand out when all tickers of the list are tested at once (Benjamini & Hochberg 1995)."""
+
+    tested: int
+    rate: Annotated[float, Meta(description="share of false ones among the discoveries, at most")]
+    smallest_q: float
+    discoveries: list[str]
+
+
+class Many(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer for a list."""
 
     success: Literal[True]
@@ -59,6 +72,7 @@ class Many(msgspec.Struct, frozen=True):
     count: int
     failed: int
     pending: int
+    cycles: ListCycles | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):

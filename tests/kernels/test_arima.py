@@ -197,15 +197,6 @@ def test_real_fits_are_at_least_as_likely_as_statsmodels(data_dir):
     assert np.mean(fit.all_loglik >= np.array(theirs) - 1e-4) >= 0.99
 
 
-@pytest.mark.slow
-def test_two_thousand_real_fits_are_at_least_as_likely_as_statsmodels(data_dir):
-    levels = reference.windows(data_dir, 400, seed=1)
-    fit = arima.fit(levels, orders=arima.CLASSIC_ORDERS)
-    theirs = np.array([[reference.statsmodels_fit(x, p, q) for p, _, q in arima.CLASSIC_ORDERS] for x in levels])
-
-    assert np.mean(fit.all_loglik >= theirs - 1e-4) >= 0.99
-
-
 # Published fits; R and Stata print four to five digits, which is what the tolerances say
 
 

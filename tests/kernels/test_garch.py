@@ -173,16 +173,6 @@ def test_real_windows_are_fitted_as_well_as_by_arch(data_dir):
     assert below.sum() == 0
 
 
-@pytest.mark.slow
-def test_ninety_nine_per_cent_of_real_windows_are_fitted_as_well_as_by_arch(data_dir):
-    windows = reference.real_windows(data_dir, 2000)
-    assert len(windows) == 2000
-    theirs = np.array([reference.arch_fit(y).loglikelihood for y in windows])
-    fitted = garch.fit(windows)
-    assert np.isin(fitted.status, (status.OK, status.AT_BOUND)).all()
-    assert np.mean(fitted.loglik >= theirs - 1e-4) >= 0.99
-
-
 # --- derivatives ----------------------------------------------------------------------------------------------------
 
 THETA = np.array([0.03, 0.06, 0.05, 0.07, 0.83, 0.12])  # mu, omega, alpha, gamma, beta, eta

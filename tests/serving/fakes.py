@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -72,6 +73,7 @@ class FakeEngine:
         self.calls = 0
         self.delay_s = 0.0
         self.padding = 0
+        self.p_values: dict[str, float] = {}
         self.gate: threading.Event | None = None
         self.load_gate: threading.Event | None = None
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class FakeEngine:
     def load(self) -> Engine:
         if self.load_gate is not None:
             self.load_gate.wait()
-        return Engine("fake-1", self.analyze, self.encode, lambda: (0.0003, 0.0001))
+        return Engine("fake-1", self.analyze, self.encode, lambda: (0.0003, 0.0001), self.p_value)
 
     def analyze(self, snapshots: Sequence[Snapshot]) -> list[Any]:
         with self._lock:
@@ -91,6 +93,9 @@ class FakeEngine:
         if any(one.ticker.startswith("BAD") for one in snapshots):
             raise ValueError("poison")
         return [{"ticker": one.ticker, "current_price": one.spot, "padding": "x" * self.padding} for one in snapshots]
+
+    def p_value(self, analysis: Any) -> float:
+        return self.p_values.get(analysis["ticker"], math.nan)
 
     def encode(self, analysis: Any, detail: str) -> bytes:
         return msgspec.json.encode({**analysis, "detail": detail})

@@ -52,6 +52,8 @@ class Candidates(NamedTuple):
     """Refused: least probability of profit outside the limits."""
     eligible: I64
     """Ranked."""
+    positive: I64
+    """Of those, the ones with a score above 0."""
     front_size: I64
     """Members of the front before the list was cut; `front_capacity` means at least that many."""
     arbitrages: I64
@@ -111,8 +113,8 @@ def search(
     -----
     The expected payoff of the put form is the second difference of put values over strikes (Breeden & Litzenberger
     1978); the probability of a profit is the distribution function between the break-evens. So each combination costs
-    a few additions and two look-ups per measure. Score: the least over the measures of (ev - se), per unit of
-    maximum loss.
+    a few additions and two look-ups per measure. Score: the least over the measures of (ev - `limits.errors` se),
+    per unit of maximum loss.
 
     `ev_shrunk` is the empirical-Bayes posterior mean over the eligible combinations of the expiry (Efron & Morris
     1973; immune to the choice of the maximum, Efron 2011): with x = ev / max_loss, x shrinks towards the prior mean by
@@ -143,13 +145,14 @@ def search(
     count = sums[:, : scan.SUM_X].astype(np.int64)
     size = book.listed.astype(np.int64)
     return Candidates(
-        best=_shrink(describe(book, tables, best), prior_mean, prior_variance),
-        front=_shrink(describe(book, tables, members), prior_mean, prior_variance),
+        best=_shrink(describe(book, tables, best, limits.errors), prior_mean, prior_variance, limits.errors),
+        front=_shrink(describe(book, tables, members, limits.errors), prior_mean, prior_variance, limits.errors),
         combinations=np.where(code == status.OK, size * (size - 1) * (size - 2) // 6, 0),
         executable=count[:, scan.EXECUTABLE],
         too_small=count[:, scan.SMALL_LOSS],
         pop_outside=count[:, scan.POP_OUTSIDE],
         eligible=count[:, scan.ELIGIBLE],
+        positive=sums[:, scan.POSITIVE].astype(np.int64),
         front_size=count[:, scan.FRONT_SIZE],
         arbitrages=count[:, scan.ARBITRAGES],
         arbitrage_legs=arbitrage,
@@ -183,7 +186,7 @@ def evaluate(
     inside = ((index >= 0) & (index < book.strike.shape[1])).all(axis=2)
     good = inside & (index[..., 0] < index[..., 1]) & (index[..., 1] < index[..., 2])
     good &= (book.good & tables.good)[:, None]
-    return describe(book, tables, np.where(good[..., None], index, -1))
+    return describe(book, tables, np.where(good[..., None], index, -1), wide.errors)
 
 
 def _scan_row(book: Book, tables: Tables, limits: Limits, row: int, lists: list[F64], sums: F64) -> None:
@@ -216,6 +219,7 @@ def _scan_row(book: Book, tables: Tables, limits: Limits, row: int, lists: list[
             limits.loss_in_fees * fees,
             limits.pop_low,
             limits.pop_high,
+            limits.errors,
         ]
     )
     best, front, arbitrage = lists
@@ -233,9 +237,9 @@ def _prior(sums: F64) -> tuple[F64, F64]:
     return np.minimum(mean, 0.0), np.maximum(variance - sums[:, scan.SUM_SE2] / count, 0.0)
 
 
-def _shrink(flies: Butterflies, prior_mean: F64, prior_variance: F64) -> Butterflies:
+def _shrink(flies: Butterflies, prior_mean: F64, prior_variance: F64, errors: float) -> Butterflies:
     """Fill ev_shrunk from the worst measure's value and error."""
-    worst = worst_measure(flies.ev - flies.ev_se)
+    worst = worst_measure(flies.ev - errors * flies.ev_se)
     x = np.take_along_axis(flies.ev, worst, axis=2)[..., 0] / flies.max_loss
     se = np.take_along_axis(flies.ev_se, worst, axis=2)[..., 0] / flies.max_loss
     total = prior_variance[:, None] + se * se

@@ -15,7 +15,8 @@ from kernels.butterfly_inputs import Book, Tables
 class Butterflies(NamedTuple):
     """k butterflies of each of n expiries, `(n, k)`: NaN (legs and form -1) where there are fewer.
 
-    P&L is in money of today: the discounted payoff less the cost. "Worst measure" is the one with the least `ev - se`.
+    P&L is in money of today: the discounted payoff less the cost. "Worst measure" is the one with the least
+    `ev - errors * se`.
     """
 
     legs: I64
@@ -42,7 +43,7 @@ class Butterflies(NamedTuple):
     pop: F64
     """(n, k, J): probability of a profit."""
     ev_lcb: F64
-    """The least of ev - ev_se over the measures."""
+    """The least of ev - errors * ev_se over the measures."""
     score: F64
     """ev_lcb / max_loss: what the search ranks by."""
     spread: F64
@@ -63,7 +64,7 @@ def _at(values: F64, index: I64) -> tuple[F64, F64, F64]:
     return lower, middle, upper
 
 
-def describe(book: Book, tables: Tables, index: I64) -> Butterflies:
+def describe(book: Book, tables: Tables, index: I64, errors: float) -> Butterflies:
     """Every number of the butterflies at `index`, which is -1 where there is none."""
     k1, k2, k3 = _at(book.strike, index)
     low_wing, high_wing, d = k2 - k1, k3 - k2, book.discount[:, None]
@@ -91,7 +92,7 @@ def describe(book: Book, tables: Tables, index: I64) -> Butterflies:
     high = np.where((x > 0.0) & wins, k3 - x, np.nan)
     ev, ev_se, pnl_sd = _expectations(book, tables, index, cost)
     pop = _probabilities(tables, low, high, wins & real)
-    lcb = ev - ev_se
+    lcb = ev - errors * ev_se
     ev_lcb = np.where(
         real, np.take_along_axis(lcb, worst_measure(lcb), axis=2)[..., 0] if lcb.shape[2] else np.nan, np.nan
     )

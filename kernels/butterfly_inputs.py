@@ -62,6 +62,8 @@ class Limits(NamedTuple):
     pop_low: float = 0.05
     """The least probability of profit among the measures lies between these."""
     pop_high: float = 0.95
+    errors: float = 1.0
+    """Standard errors that the lower bound of an expected value lies below it."""
 
 
 class Book(NamedTuple):

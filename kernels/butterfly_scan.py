@@ -62,7 +62,8 @@ SUM_XX: Final = 7
 SUM_SE2: Final = 8
 KEPT_BEST: Final = 9
 KEPT_ARBITRAGES: Final = 10
-SUMS: Final = 11
+POSITIVE: Final = 11
+SUMS: Final = 12
 
 
 @scalar
@@ -124,7 +125,7 @@ def _price_lanes(t: F64, low: F64, line: F64, cell: I64, b: int, c: int, terms: 
 
 
 @scalar
-def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors: int) -> None:
+def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors: int, errors: float) -> None:
     """Value the lanes under one measure, with whose columns `t` and `low` begin, and keep the worst measure."""
     base = t[c] - 2.0 * t[b]
     for f in range(factors):
@@ -136,7 +137,7 @@ def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors
     for i in range(CHUNK):
         ev = d * (low[i] + base) - line[_COST + i]
         se = math.sqrt(line[_VARIANCE + i])
-        lcb = ev - se
+        lcb = ev - errors * se
         worse = lcb < line[_LCB + i]
         line[_EV + i] = ev if worse else line[_EV + i]
         line[_SE + i] = se if worse else line[_SE + i]
@@ -215,11 +216,11 @@ def scan_expiry(
     arbitrage: F64,
     sums: F64,
 ) -> None:
-    """Go through all butterflies of one expiry. terms: fees, discount, grid low, 1/step, least loss, POP limits."""
-    d, least_loss, pop_low, pop_high = terms[1], terms[4], terms[5], terms[6]
+    """Go through all butterflies. terms: fees, discount, grid low, 1/step, least loss, POP limits, errors."""
+    d, least_loss, pop_low, pop_high, errors = terms[1], terms[4], terms[5], terms[6], terms[7]
     last = cdf.shape[1] - 5.000001  # the cell before the last point, whatever the rounding
     line, cell = np.empty(10 * CHUNK), np.empty(2 * CHUNK, np.int64)
-    kept = kept_arbitrages = front_size = executable = arbitrages = small = outside = eligible = 0
+    kept = kept_arbitrages = front_size = executable = arbitrages = small = outside = eligible = positive = 0
     sum_x = sum_xx = sum_se2 = 0.0
     for b in range(1, n - 1):
         for c in range(b + 1, n):
@@ -233,7 +234,7 @@ def scan_expiry(
                     if over_paths[measures[j]] > 0.0:
                         scale = d * d * over_paths[measures[j]]
                         _add_simulation_error(t[column:], low[column:], low, line, b, c, t[b], t[c], scale)
-                    _expect_lanes(t[column:], low[column:], line, b, c, d, factors)
+                    _expect_lanes(t[column:], low[column:], line, b, c, d, factors, errors)
                     _probability_lanes(line, cell, cdf[measures[j]])
                 for i in range(min(CHUNK, b - start)):
                     if not line[_COST + i] < math.inf:
@@ -251,6 +252,7 @@ def scan_expiry(
                         eligible += 1
                         over = 1.0 / loss
                         score, x, se = line[_LCB + i] * over, line[_EV + i] * over, line[_SE + i] * over
+                        positive += score > 0.0
                         sum_x += x
                         sum_xx += x * x
                         sum_se2 += se * se
@@ -260,3 +262,4 @@ def scan_expiry(
     sums[EXECUTABLE], sums[ARBITRAGES], sums[SMALL_LOSS], sums[POP_OUTSIDE] = executable, arbitrages, small, outside
     sums[ELIGIBLE], sums[SUM_X], sums[SUM_XX], sums[SUM_SE2] = eligible, sum_x, sum_xx, sum_se2
     sums[KEPT_BEST], sums[KEPT_ARBITRAGES], sums[FRONT_SIZE] = kept, kept_arbitrages, front_size
+    sums[POSITIVE] = positive

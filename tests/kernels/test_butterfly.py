@@ -169,6 +169,17 @@ def test_front_is_what_nothing_beats(searched):
     assert all((members >= point - 1e-12).all(axis=1).any() for point in points)
 
 
+@pytest.mark.parametrize("errors", [0.0, 2.4477])
+def test_the_bound_lies_as_many_errors_below_as_asked(errors):
+    limits = LIMITS._replace(errors=errors)
+    quotes = CHAINS["tight spreads"]
+    result = run(quotes, top=400, limits=limits)
+    found = reference.brute_force(quotes, distributions(quotes["strike"]), FEE, DISCOUNT, limits)
+    good = sorted(accepted(found, limits), key=lambda f: -f["score"])
+    np.testing.assert_allclose(result.best.score[0, : len(good)], [f["score"] for f in good], rtol=0, atol=1e-11)
+    assert result.positive[0] == sum(f["score"] > 0.0 for f in good)
+
+
 def test_shrunk_value_is_the_posterior_mean(searched):
     result, found = searched
     good = accepted(found)

@@ -115,7 +115,7 @@ def brute_force(q, distributions, fee, discount, limits):
             else:
                 above = 1.0 if high is None else cdf(high)
                 best["pop"].append(above - (0.0 if low is None else cdf(low)))
-        best["lcb"] = min(e - s for e, s in zip(best["ev"], best["se"], strict=True))
+        best["lcb"] = min(e - limits.errors * s for e, s in zip(best["ev"], best["se"], strict=True))
         best["score"] = best["lcb"] / best["max_loss"]
         found.append(best)
     return found

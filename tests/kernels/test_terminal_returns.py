@@ -1,0 +1,85 @@
+"""Tables of return samples: against sums over the sample, finite differences, and the lognormal's closed forms."""
+
+import numpy as np
+import pytest
+
+from kernels import terminal, terminal_returns
+
+STRIKES = np.linspace(70.0, 135.0, 27)
+FORWARD = 101.0
+
+
+def sample(n: int = 4096, seed: int = 1, sd: float = 0.09) -> np.ndarray:
+    return sd * np.random.default_rng(seed).standard_t(5, n) * np.sqrt(3 / 5)
+
+
+def tables(logs: np.ndarray, strikes: np.ndarray = STRIKES, points: int = 1025) -> terminal_returns.ReturnTables:
+    return terminal_returns.tabulate(logs, FORWARD, strikes, 40.0, 140.0 / (points - 1), points)
+
+
+def put(logs: np.ndarray, strikes: np.ndarray, power: int = 1) -> np.ndarray:
+    prices = np.exp(logs)
+    prices *= FORWARD / prices.mean()
+    return (np.maximum(strikes[:, None] - prices, 0.0) ** power).mean(axis=1)
+
+
+def test_values_and_squares_are_the_sample_s_own() -> None:
+    logs = sample()
+    got = tables(logs)
+    assert got.put_value[0] == pytest.approx(put(logs, STRIKES), abs=1e-11)
+    assert got.put_square[0] == pytest.approx(put(logs, STRIKES, 2), abs=1e-9)
+    assert np.sort(got.prices[0]) == pytest.approx(np.sort(np.exp(logs)) * FORWARD / np.exp(logs).mean())
+
+
+def test_derivatives_are_what_a_moved_sample_changes() -> None:
+    logs = sample()
+    got = tables(logs)
+    h = 1e-7
+    middle = logs.mean()
+    up, down = (put(middle + (1.0 + sign * h) * (logs - middle), STRIKES) for sign in (1, -1))
+    # A sample's put value has kinks where a price crosses the strike: the difference sees a few of them.
+    assert got.by_spread[0] == pytest.approx((up - down) / (2 * h), abs=2e-3)
+    prices = np.exp(logs) * FORWARD / np.exp(logs).mean()
+    up, down = (np.maximum(STRIKES[:, None] - prices * (1.0 + sign * h), 0.0).mean(axis=1) for sign in (1, -1))
+    assert got.by_mean[0] == pytest.approx((up - down) / (2 * h), abs=2e-3)
+
+
+def test_a_normal_sample_is_a_lognormal_price() -> None:
+    n = 400_000
+    logs = 0.08 * np.random.default_rng(2).standard_normal(n)
+    got = tables(logs)
+    exact = terminal.lognormal(STRIKES, 40.0, 140.0 / 1024, np.log(FORWARD) - 0.0032, 0.08, points=1025)
+    assert got.put_value[0] == pytest.approx(exact.put_value[0], abs=0.04)
+    assert got.put_square[0] == pytest.approx(exact.put_square[0], rel=0.01, abs=0.1)
+    assert got.cdf[0] == pytest.approx(exact.cdf[0], abs=4e-3)
+    # d/d ln(sd) at fixed forward is vega times sd.
+    up, down = (
+        terminal.lognormal(STRIKES, 40.0, 0.1, np.log(FORWARD) - 0.5 * s * s, s, points=3).put_value[0]
+        for s in (0.08 * 1.001, 0.08 * 0.999)
+    )
+    assert got.by_spread[0] == pytest.approx((up - down) / 0.002, abs=0.05)
+
+
+def test_rows_of_different_lengths_and_bad_ones_do_not_meet() -> None:
+    logs = np.stack([sample(500, seed) for seed in range(4)])
+    lengths = np.array([500, 260, 500, 0])
+    alone = [tables(logs[i, : lengths[i]]) for i in (0, 1)]
+    logs[2, 17] = np.nan
+    got = terminal_returns.tabulate(logs, FORWARD, np.tile(STRIKES, (4, 1)), 40.0, 140.0 / 1024, 1025, lengths=lengths)
+    for i in (0, 1):
+        for name in ("put_value", "put_square", "by_spread", "by_mean", "cdf"):
+            assert (getattr(got, name)[i] == getattr(alone[i], name)[0]).all(), name
+    for i in (2, 3):
+        assert np.isnan(got.put_value[i]).all()
+        assert np.isnan(got.cdf[i]).all()
+
+
+def test_padding_strikes_stay_nan() -> None:
+    strikes = np.append(STRIKES[:5], [np.nan, np.nan])
+    got = tables(sample(), strikes)
+    assert np.isnan(got.put_value[0]).tolist() == [False] * 5 + [True] * 2
+
+
+def test_shapes_that_do_not_fit_raise() -> None:
+    with pytest.raises(ValueError, match="strikes of shape"):
+        terminal_returns.tabulate(np.zeros((2, 10)), FORWARD, STRIKES[None, :], 40.0, 0.1, 11)

@@ -419,8 +419,18 @@ class Risk(Struct, frozen=True):
     ev_forecast: float
     ev_empirical: float | None
     ev_worst: Annotated[float, Meta(description="lowest of the measures, minus one standard error")]
-    ev_shrunk: Annotated[float | None, Meta(description="ev_forecast shrunk for having picked the best of many")]
-    std_error: float
+    ev_shrunk: Annotated[
+        float | None,
+        Meta(description="expected value shrunk for having picked the best of many; null without a search"),
+    ]
+    ev_bound: Annotated[
+        float | None,
+        Meta(
+            description="the least of ev_forecast minus 2.45 std_error (95 % for all candidates at once) and "
+            "ev_empirical, without what the quotes are cheaper than the smile; null without quotes"
+        ),
+    ]
+    std_error: Annotated[float, Meta(description="of ev_forecast: volatility, drift and sampling errors together")]
     cvar_95: Annotated[float, Meta(description="mean profit and loss of the worst 5 %, forecast measure")]
     prob_max_loss: Probability
     touch_center: Probability
@@ -456,16 +466,24 @@ class Candidate(Struct, frozen=True):
     ev_empirical: float | None
     ev_worst: float
     spread_share: Annotated[float, Meta(description="sum of the legs' half spreads over the maximum loss")]
+    score: Annotated[float, Meta(description="what the search ranks by: ev_bound over max_loss")]
+    legs: Annotated[list[str], Meta(description="OCC symbols, the quantity before each: 1x, -2x")]
+    risk: Risk
 
 
 class Search(Struct, frozen=True):
     """What was looked at, and the front of what is worth looking at."""
 
-    examined: int
-    passed: int
-    positive: Annotated[int, Meta(description="candidates whose worst expected value is positive")]
-    rejected: list[Reason]
-    front: list[Candidate]
+    examined: Annotated[int, Meta(description="every K1 < K2 < K3 of every usable expiry 7 to 60 days away")]
+    passed: Annotated[int, Meta(description="those left by the filters, and ranked")]
+    positive: Annotated[int, Meta(description="those whose bound is positive at their quotes")]
+    rejected: Annotated[list[Reason], Meta(description="how many fell to each filter")]
+    front_size: Annotated[
+        int,
+        Meta(
+            description="candidates that no other beats in bound, probability and liquidity; `candidates` has the best"
+        ),
+    ]
 
 
 class Payoff(Struct, frozen=True):

@@ -48,6 +48,8 @@ class Candidates(NamedTuple):
     """Those with at least one form that can be traded: usable quotes, a bid above 0 for what is sold."""
     too_small: I64
     """Refused: maximum loss below `loss_in_fees` times the fees."""
+    small_reward: I64
+    """Refused: maximum profit below `reward_share` of the maximum loss."""
     pop_outside: I64
     """Refused: least probability of profit outside the limits."""
     eligible: I64
@@ -150,6 +152,7 @@ def search(
         combinations=np.where(code == status.OK, size * (size - 1) * (size - 2) // 6, 0),
         executable=count[:, scan.EXECUTABLE],
         too_small=count[:, scan.SMALL_LOSS],
+        small_reward=sums[:, scan.SMALL_REWARD].astype(np.int64),
         pop_outside=count[:, scan.POP_OUTSIDE],
         eligible=count[:, scan.ELIGIBLE],
         positive=sums[:, scan.POSITIVE].astype(np.int64),
@@ -220,6 +223,7 @@ def _scan_row(book: Book, tables: Tables, limits: Limits, row: int, lists: list[
             limits.pop_low,
             limits.pop_high,
             limits.errors,
+            limits.reward_share,
         ]
     )
     best, front, arbitrage = lists

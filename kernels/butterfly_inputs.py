@@ -59,6 +59,8 @@ class Limits(NamedTuple):
     """Currency per share."""
     loss_in_fees: float = 2.0
     """The maximum loss is at least this many times the entry's fees."""
+    reward_share: float = 0.0
+    """The maximum profit is at least this share of the maximum loss."""
     pop_low: float = 0.05
     """The least probability of profit among the measures lies between these."""
     pop_high: float = 0.95

@@ -63,7 +63,8 @@ SUM_SE2: Final = 8
 KEPT_BEST: Final = 9
 KEPT_ARBITRAGES: Final = 10
 POSITIVE: Final = 11
-SUMS: Final = 12
+SMALL_REWARD: Final = 12
+SUMS: Final = 13
 
 
 @scalar
@@ -216,11 +217,13 @@ def scan_expiry(
     arbitrage: F64,
     sums: F64,
 ) -> None:
-    """Go through all butterflies. terms: fees, discount, grid low, 1/step, least loss, POP limits, errors."""
+    """Go through all butterflies. terms: fees, discount, grid low, 1/step, least loss, POP limits, errors, reward."""
     d, least_loss, pop_low, pop_high, errors = terms[1], terms[4], terms[5], terms[6], terms[7]
+    reward = terms[8]
     last = cdf.shape[1] - 5.000001  # the cell before the last point, whatever the rounding
     line, cell = np.empty(10 * CHUNK), np.empty(2 * CHUNK, np.int64)
     kept = kept_arbitrages = front_size = executable = arbitrages = small = outside = eligible = positive = 0
+    unrewarded = 0
     sum_x = sum_xx = sum_se2 = 0.0
     for b in range(1, n - 1):
         for c in range(b + 1, n):
@@ -246,6 +249,8 @@ def scan_expiry(
                         kept_arbitrages = _keep(arbitrage, kept_arbitrages, a, b, c, -loss)
                     elif loss < least_loss:
                         small += 1
+                    elif d * (t[c] - t[b]) - line[_COST + i] < reward * loss:
+                        unrewarded += 1
                     elif not (pop >= pop_low and pop <= pop_high):
                         outside += 1
                     else:
@@ -262,4 +267,4 @@ def scan_expiry(
     sums[EXECUTABLE], sums[ARBITRAGES], sums[SMALL_LOSS], sums[POP_OUTSIDE] = executable, arbitrages, small, outside
     sums[ELIGIBLE], sums[SUM_X], sums[SUM_XX], sums[SUM_SE2] = eligible, sum_x, sum_xx, sum_se2
     sums[KEPT_BEST], sums[KEPT_ARBITRAGES], sums[FRONT_SIZE] = kept, kept_arbitrages, front_size
-    sums[POSITIVE] = positive
+    sums[POSITIVE], sums[SMALL_REWARD] = positive, unrewarded

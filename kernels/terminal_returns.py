@@ -1,7 +1,7 @@
 """Tables of samples of log returns centred on a forward, with what an error of their spread or of their mean changes.
 
-What `kernels.terminal.sample` is for prices; here the sample is of returns, rows may differ in length, and two first
-derivatives come with the put values: a search needs them to know how far its expected values can be trusted.
+What `kernels.terminal.sample` is for prices; here the sample is of returns, rows may differ in length, and the put
+values of moved samples come along: a search needs them to know how far its expected values can be trusted.
 """
 
 import math
@@ -23,8 +23,10 @@ class ReturnTables(NamedTuple):
     """(n, m): E[max(K - S, 0)], undiscounted: the sample's own mean."""
     put_square: F64
     """(n, m): E[max(K - S, 0)**2]."""
-    by_spread: F64
-    """(n, m): derivative of put_value as the log returns stretch about their mean by a factor 1 + x, E[S] fixed."""
+    put_wider: F64
+    """(n, m): put_value after the log returns are stretched by 1 + `stretch`, the mean price staying."""
+    put_narrower: F64
+    """(n, m): the same after 1 - `stretch`."""
     by_mean: F64
     """(n, m): derivative of put_value as all prices grow by a factor 1 + x."""
     cdf: F64
@@ -34,31 +36,24 @@ class ReturnTables(NamedTuple):
 
 
 @helper
-def _prices(logs: F64, n: int, forward: float, prices: F64) -> float:
-    """Turn ascending log returns into prices of mean `forward`; gives the mean log return."""
+def _prices(logs: F64, n: int, factor: float, forward: float, prices: F64) -> None:
+    """Turn ascending log returns, stretched by a factor, into prices of mean `forward`."""
     total = 0.0
-    mean = 0.0
     for i in range(n):
-        prices[i] = exp(logs[i])
+        prices[i] = exp(factor * logs[i])
         total += prices[i]
-        mean += logs[i]
     scale = forward * n / total
     for i in range(n):
         prices[i] *= scale
-    return mean / n
 
 
 @helper
-def _tabulate(logs: F64, n: int, mean: float, forward: float, prices: F64, strikes: F64, out: F64) -> None:
-    """Fill out (4, m) with value, square, by_spread, by_mean at ascending strikes (NaN skipped), in one pass."""
+def _puts(prices: F64, n: int, forward: float, strikes: F64, value: F64, square: F64, by_mean: F64) -> None:
+    """Fill put values, their squares and derivatives by the mean at ascending strikes (NaN skipped), in one pass."""
     # Sums about the forward: about zero, the squares would cancel.
-    weighted = 0.0
-    for i in range(n):
-        weighted += prices[i] * (logs[i] - mean)
-    drift = weighted / (n * forward)  # what stretching does to ln E[S]
     over = 1.0 / n
     i = 0
-    sum_y = sum_yy = sum_r = 0.0
+    sum_y = sum_yy = 0.0
     for j in range(strikes.size):
         k = strikes[j]
         if not (k > 0.0 and k < math.inf):
@@ -67,14 +62,11 @@ def _tabulate(logs: F64, n: int, mean: float, forward: float, prices: F64, strik
             y = prices[i] - forward
             sum_y += y
             sum_yy += y * y
-            sum_r += prices[i] * (logs[i] - mean)
             i += 1
         x = k - forward
-        below = sum_y + i * forward
-        out[0, j] = max(over * (i * x - sum_y), 0.0)
-        out[1, j] = max(over * (i * x * x - 2.0 * x * sum_y + sum_yy), 0.0)
-        out[2, j] = -over * (sum_r - drift * below)
-        out[3, j] = -over * below
+        value[j] = max(over * (i * x - sum_y), 0.0)
+        square[j] = max(over * (i * x * x - 2.0 * x * sum_y + sum_yy), 0.0)
+        by_mean[j] = -over * (sum_y + i * forward)
 
 
 @helper
@@ -87,21 +79,39 @@ def _spread(prices: F64, n: int, forward: float) -> float:
 
 
 @kernel(
-    "void(float64[:, ::1], int64[::1], float64[::1], float64[:, ::1], float64[::1], float64[::1], float64[:, :, ::1],"
-    "float64[:, ::1], float64[:, ::1])",
+    "void(float64[:, ::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float64[::1], float64[::1],"
+    "float64[:, :, ::1], float64[:, ::1], float64[:, ::1])",
     fast=frozenset(),
 )
 def _rows(
-    logs: F64, lengths: I64, forward: F64, strike: F64, low: F64, step: F64, tables: F64, cdf: F64, prices: F64
+    logs: F64,
+    lengths: I64,
+    forward: F64,
+    stretch: F64,
+    strike: F64,
+    low: F64,
+    step: F64,
+    tables: F64,
+    cdf: F64,
+    prices: F64,
 ) -> None:
     mass, below = np.empty(cdf.shape[1]), np.empty(cdf.shape[1])
+    unused = np.empty((2, strike.shape[1]))
     for row in range(lengths.size):
         n = lengths[row]
         good = n > 0 and forward[row] > 0.0 and forward[row] < math.inf and step[row] > 0.0 and step[row] < math.inf
-        if not (good and logs[row, 0] > -700.0 and logs[row, n - 1] < 700.0 and math.isfinite(low[row])):
+        good = good and stretch[row] >= 0.0 and stretch[row] <= 1.0
+        if not (good and logs[row, 0] > -300.0 and logs[row, n - 1] < 300.0 and math.isfinite(low[row])):
             continue
-        mean = _prices(logs[row], n, forward[row], prices[row])
-        _tabulate(logs[row], n, mean, forward[row], prices[row], strike[row], tables[row])
+        if stretch[row] > 0.0:
+            for side in range(2):
+                factor = 1.0 + stretch[row] if side == 0 else 1.0 - stretch[row]
+                _prices(logs[row], n, factor, forward[row], prices[row])
+                _puts(prices[row], n, forward[row], strike[row], tables[row, 3 + side], unused[0], unused[1])
+        _prices(logs[row], n, 1.0, forward[row], prices[row])
+        _puts(prices[row], n, forward[row], strike[row], tables[row, 0], tables[row, 1], tables[row, 2])
+        if stretch[row] == 0.0:
+            tables[row, 3:] = tables[row, 0]
         width = max(0.3 * _spread(prices[row], n, forward[row]) * n**-0.2, 0.01 * step[row])
         _bin(prices[row, :n], low[row], 1.0 / step[row], mass)
         _smooth(mass, below, step[row] / width, cdf[row])
@@ -115,6 +125,7 @@ def tabulate(
     grid_step: npt.ArrayLike,
     points: int,
     lengths: npt.ArrayLike | None = None,
+    stretch: npt.ArrayLike = 0.0,
 ) -> ReturnTables:
     """Tabulate samples of log returns to expiry, each turned into prices whose mean is the forward.
 
@@ -132,6 +143,8 @@ def tabulate(
         Size of the grid, at least 2.
     lengths : (n,) int64, optional
         Sizes of the samples; all t when None. A row of length 0 is NaN.
+    stretch : (n,) float64
+        For `put_wider` and `put_narrower`: between 0 and 1.
 
     Returns
     -------
@@ -147,14 +160,13 @@ def tabulate(
     strikes = np.array(np.atleast_2d(np.asarray(strike, dtype=np.float64)), order="C")
     if strikes.ndim != 2 or strikes.shape[0] != n:
         raise ValueError(f"expected strikes of shape ({n}, m), got {strikes.shape}")
-    fwd, low, step = (
-        np.array(np.broadcast_to(np.asarray(c, np.float64), (n,))) for c in (forward, grid_low, grid_step)
-    )
+    columns = (forward, grid_low, grid_step, stretch)
+    fwd, low, step, by = (np.array(np.broadcast_to(np.asarray(c, np.float64), (n,))) for c in columns)
     inside = np.arange(values.shape[1]) < size[:, None]
     sound = (np.isfinite(values) | ~inside).all(axis=1)
     logs = np.sort(np.where(inside, values, np.nan), axis=1)
-    tables = np.full((n, 4, strikes.shape[1]), np.nan)
+    tables = np.full((n, 5, strikes.shape[1]), np.nan)
     cdf, prices = np.full((n, points), np.nan), np.full(values.shape, np.nan)
-    _rows(logs, np.where(sound, size, 0), fwd, strikes, low, step, tables, cdf, prices)
-    value, square, by_spread, by_mean = np.ascontiguousarray(np.moveaxis(tables, 1, 0))
-    return ReturnTables(value, square, by_spread, by_mean, cdf, prices)
+    _rows(logs, np.where(sound, size, 0), fwd, by, strikes, low, step, tables, cdf, prices)
+    value, square, by_mean, wider, narrower = np.ascontiguousarray(np.moveaxis(tables, 1, 0))
+    return ReturnTables(value, square, wider, narrower, by_mean, cdf, prices)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, volatility
+from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, search, volatility
 from bq.analysis.chain import Slice
 from bq.analysis.design import Design, Outlook
 from bq.analysis.findings import Findings, Target
@@ -22,7 +22,7 @@ from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
-from bq.schema import Analysis
+from bq.schema import Analysis, Risk
 from kernels import status
 
 ENGINE_VERSION: Final = VERSION
@@ -82,14 +82,17 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
     usable: list[list[Slice]] = [[] for _ in snapshots]
     for part in slices:
         usable[part.owner].append(part)
-    targets = [_target(s, usable[i], qualities[i]) for i, s in enumerate(snapshots)]
-    sessions = {t.sessions for t in targets} | {part.sessions for part in slices if part.svi is not None}
+    problems = [_kernel_problem(s, int(vol.fit.status[i]), int(price.fit.status[i])) for i, s in enumerate(snapshots)]
+    traded = [s for s in slices if s.svi is not None and qualities[s.owner].grade != "D" and problems[s.owner] is None]
+    assumed = [_assumed_target(s.as_of) for s in snapshots]
+    sessions = {t.sessions for t in assumed} | {part.sessions for part in slices if part.svi is not None}
     simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
     batch = Batch(table, vol, price, spectrum, simulated, commission / SHARES)
+    found = search.look(traded, [_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
     drafts: list[Draft | Problem] = []
     for i, snapshot in enumerate(snapshots):
-        problem = _kernel_problem(snapshot, int(vol.fit.status[i]), int(price.fit.status[i]))
-        drafts.append(problem or _draft(i, snapshot, batch, targets[i]))
+        own = [s for s in traded if s.owner == i]
+        drafts.append(problems[i] or _draft(i, snapshot, batch, found.get(i), _target(own, found.get(i)) or assumed[i]))
     unquoted = [d for d in drafts if isinstance(d, Draft) and d.design is None]
     ladders = dict(zip((d.row for d in unquoted), design.fair_ladders([d.outlook for d in unquoted]), strict=True))
     findings = [
@@ -120,6 +123,7 @@ class Draft(NamedTuple):
     outlook: Outlook
     total_variance: float
     design: Design | None
+    found: search.Found | None
 
 
 def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Problem | None:
@@ -129,13 +133,25 @@ def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Pro
     return None
 
 
-def _target(snapshot: Snapshot, slices: Sequence[Slice], q: ChainQuality) -> Target:
-    """Choose the expiry: the usable listed one nearest 30 days, else the Friday session nearest 30 days."""
-    good = [s for s in slices if s.svi is not None] if q.grade != "D" else []
-    if good:
-        s = min(good, key=lambda part: (abs(part.dte - chain.DTE_TARGET), part.dte))
-        return Target(s.expiry, s.dte, s.tau, s.sessions, s)
-    return _assumed_target(snapshot.as_of)
+def _outlook(s: Slice, snapshot: Snapshot, batch: Batch) -> search.Outlook:
+    logs = np.log(snapshot.bars.model_close)
+    enough = logs.size >= panel.LEAST_RETURNS + s.sessions
+    return search.Outlook(
+        batch.simulated[s.sessions][s.owner],
+        measures.overlapping_returns(logs, s.sessions) if enough else None,
+        volatility.error_to(batch.volatility, s.owner, s.sessions),
+    )
+
+
+def _target(slices: Sequence[Slice], found: search.Found | None) -> Target | None:
+    """Choose the expiry: that of the best candidate; where the search left none, the usable one nearest 30 days."""
+    if found is not None and found.choices:
+        s = found.choices[0].slice
+    elif slices:
+        s = min(slices, key=lambda part: (abs(part.dte - chain.DTE_TARGET), part.dte))
+    else:
+        return None
+    return Target(s.expiry, s.dte, s.tau, s.sessions, s)
 
 
 @lru_cache(maxsize=64)
@@ -147,14 +163,13 @@ def _assumed_target(as_of: dt.datetime) -> Target:
     return Target(expiry, dte, float(calendar.tau(as_of, expiry)), calendar.sessions_to(as_of, expiry), None)
 
 
-def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
+def _draft(i: int, snapshot: Snapshot, batch: Batch, found: search.Found | None, target: Target) -> Draft:
     """Find a ticker's distributions, and its position where there are quotes to trade at."""
     rate = snapshot.rates.rate(target.tau)
     spot = snapshot.spot if target.slice is None else target.slice.spot
     total = volatility.total_variance(batch.volatility.ahead[i], target.sessions)
     forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
-    relative_error = volatility.error_to(batch.volatility, i, target.sessions)
-    m = measures_of(snapshot, batch.simulated[target.sessions][i], relative_error, target, forward)
+    m = _measures(i, snapshot, batch, target, forward)
     outlook = Outlook(
         spot=spot,
         median=m.forecast.median,
@@ -168,11 +183,13 @@ def _draft(i: int, snapshot: Snapshot, batch: Batch, target: Target) -> Draft:
         dividend=rate - float(np.log(forward / spot)) / target.tau,
     )
     chosen = None
-    if target.slice is not None:
+    if found is not None and found.choices:
+        chosen = found.choices[0].design
+    elif target.slice is not None:
         chosen = design.near_median(target.slice, outlook.median, outlook.sd, batch.fee)
         if chosen is None:
             m = m._replace(market=None)
-    return Draft(i, snapshot, target, m, outlook, total, chosen)
+    return Draft(i, snapshot, target, m, outlook, total, chosen, found)
 
 
 def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: np.ndarray | None) -> Findings:
@@ -181,8 +198,15 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
     if chosen is None:
         assert ladder is not None
         chosen = design.from_forecast(d.outlook, ladder, batch.fee)
-    cash = sum(x.cash for x in d.snapshot.dividends if np.datetime64(x.ex_date, "D") <= chosen.expiry)
-    assessed, errors = risk.assess(chosen, d.measures, d.outlook.spot, float(np.sqrt(d.total_variance)), cash)
+    choices = [] if d.found is None else d.found.choices
+    assessed, errors = _assess(d, chosen, d.measures, choices[0].ev_shrunk if choices else None, d.total_variance)
+    candidates = [(choices[0], assessed)] if choices else []
+    for choice in choices[1:]:
+        s = choice.slice
+        target = Target(s.expiry, s.dte, s.tau, s.sessions, s)
+        m = d.measures if s is d.target.slice else _measures(d.row, d.snapshot, batch, target, s.forward)
+        total = volatility.total_variance(batch.volatility.ahead[d.row], s.sessions)
+        candidates.append((choice, _assess(d, choice.design, m, choice.ev_shrunk, total)[0]))
     return Findings(
         row=d.row,
         snapshot=d.snapshot,
@@ -200,7 +224,21 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
         design=chosen,
         risk=assessed,
         errors=errors,
+        found=d.found,
+        candidates=candidates,
     )
+
+
+def _assess(
+    d: Draft, chosen: Design, m: risk.Measures, ev_shrunk: float | None, total_variance: float
+) -> tuple[Risk, risk.Errors]:
+    cash = sum(x.cash for x in d.snapshot.dividends if np.datetime64(x.ex_date, "D") <= chosen.expiry)
+    return risk.assess(chosen, m, d.outlook.spot, float(np.sqrt(total_variance)), cash, ev_shrunk)
+
+
+def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward: float) -> risk.Measures:
+    error = volatility.error_to(batch.volatility, i, target.sessions)
+    return measures_of(snapshot, batch.simulated[target.sessions][i], error, target, forward)
 
 
 def measures_of(

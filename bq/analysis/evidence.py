@@ -44,7 +44,8 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
     opinions = [ev for ev in (f.risk.ev_forecast, f.risk.ev_empirical) if ev is not None]
     evidence = score.Evidence(
         ev_forecast=f.risk.ev_forecast,
-        ev_worst=f.risk.ev_worst,
+        ev_bound=f.risk.ev_bound,
+        ev_error=f.risk.std_error,
         ev_shrunk=f.risk.ev_shrunk,
         max_loss=p.max_loss,
         vega=greeks.vega,

@@ -11,8 +11,10 @@ from bq.analysis.chain import Slice
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
 from bq.analysis.identity import data_hash
-from bq.analysis.legs import Legs, legs_of
+from bq.analysis.legs import Legs, legs_of, occ_symbol
+from bq.analysis.position import LEGS
 from bq.analysis.rounding import number, numbers
+from bq.analysis.search import Choice
 from bq.market.source import Snapshot
 from bq.schema import Reason
 
@@ -41,8 +43,8 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
         density=charts.densities(f),
         legs=legs_of(f, legs),
         risk=_round_risk(f.risk),
-        search=f.search,
-        candidates=[] if f.search is None else f.search.front,
+        search=_search(f),
+        candidates=[_candidate(f.snapshot.ticker, *pair) for pair in f.candidates],
         payoff=schema.Payoff(
             numbers(legs.grid, 3),
             numbers(f.design.position.payoff(legs.grid) - f.design.position.debit),
@@ -59,6 +61,45 @@ def _iv_level(f: Findings, facts: Facts) -> schema.IvLevel:
         rank=None if facts.implied is None else number(facts.implied.rank, 2),
         percentile=None if facts.implied is None else number(facts.implied.percentile, 2),
         realized_percentile=number(facts.percentile, 2),
+    )
+
+
+def _search(f: Findings) -> schema.Search | None:
+    if f.found is None:
+        return None
+    s = f.found
+    return schema.Search(s.examined, s.passed, s.positive, s.rejected, s.front_size)
+
+
+def _candidate(ticker: str, choice: Choice, risk: schema.Risk) -> schema.Candidate:
+    d, p, rounded = choice.design, choice.design.position, _round_risk(risk)
+    strikes = (p.lower, p.center, p.upper)
+    bound = risk.ev_bound if risk.ev_bound is not None else choice.score * p.max_loss
+    return schema.Candidate(
+        expiry=str(d.expiry),
+        form=p.form,
+        lower_strike=number(p.lower, 4),
+        center_strike=number(p.center, 4),
+        upper_strike=number(p.upper, 4),
+        cost=number(p.debit),
+        max_profit=number(p.max_profit),
+        max_loss=number(p.max_loss),
+        breakeven_lower=None if p.breakeven_lower is None else number(p.breakeven_lower, 4),
+        breakeven_upper=None if p.breakeven_upper is None else number(p.breakeven_upper, 4),
+        pop_market=None if rounded.pop_market is None else rounded.pop_market.value,
+        pop_forecast=rounded.pop_forecast.value,
+        pop_empirical=None if rounded.pop_empirical is None else rounded.pop_empirical.value,
+        ev_market=rounded.ev_market,
+        ev_forecast=rounded.ev_forecast,
+        ev_empirical=rounded.ev_empirical,
+        ev_worst=rounded.ev_worst,
+        spread_share=number(p.half_spreads / p.max_loss),
+        score=number(bound / p.max_loss),
+        legs=[
+            f"{leg.quantity}x {occ_symbol(ticker, str(d.expiry), leg.is_call, strikes[leg.strike])}"
+            for leg in LEGS[p.form]
+        ],
+        risk=rounded,
     )
 
 

@@ -11,6 +11,7 @@ from bq.analysis.design import Design
 from bq.analysis.forecast import PriceForecast
 from bq.analysis.panel import Panel
 from bq.analysis.risk import Errors, Measures
+from bq.analysis.search import Choice, Found
 from bq.analysis.volatility import Volatility
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
@@ -45,4 +46,5 @@ class Findings(NamedTuple):
     design: Design
     risk: schema.Risk
     errors: Errors
-    search: schema.Search | None = None
+    found: Found | None  # None: no quotes to search
+    candidates: list[tuple[Choice, schema.Risk]]  # the best first: the trade

@@ -66,6 +66,10 @@ class Sample(NamedTuple):
         middle = self.log_returns[self.log_returns.size // 2]
         return Sample(middle + factor * (self.log_returns - middle), prices, sums)
 
+    def grown(self, factor: float) -> "Sample":
+        """Multiply all prices by a factor."""
+        return Sample(self.log_returns, self.prices * factor, self.sums * factor)
+
     def density_on(self, grid: F64) -> F64:
         """Estimate the density per dollar with a Gaussian kernel in the log price (Silverman's bandwidth)."""
         shift = math.log(self.prices[0]) - float(self.log_returns[0])

@@ -1,6 +1,7 @@
 """What can come of a position under each distribution: expected value, probability of profit, tail."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,15 @@ from kernels.bootstrap import block_means
 PIN = 0.005
 BOOTSTRAPS = 200
 SHORT = 1.959963984540054
+SIMULTANEOUS_95 = 2.4477468306808166
+"""sqrt of the 95 % quantile of chi-squared with two degrees of freedom.
+
+The error of every expected value is a combination of two errors, of the forecast's volatility and of its mean, so this
+many standard errors bound all of them at once (Scheffé 1953, Biometrika 40): no choice among them escapes it.
+"""
+SIMULTANEOUS_99 = 3.0348542587702925
+DRIFT_SHARPE = 0.4
+"""Standard error, in yearly Sharpe ratios, of the claim that a share's mean is its forward."""
 
 
 class Measures(NamedTuple):
@@ -35,7 +45,13 @@ class Errors(NamedTuple):
     vol: float  # of the forecast volatility, relative
     implied: float  # of the implied one, relative
     ev_moved: tuple[float, float]  # ev_forecast with the forecast volatility one standard error lower and higher
+    ev_drifted: tuple[float, float]  # ev_forecast with its mean one standard error of drift lower and higher
     ev_sampling: float  # of ev_forecast, from the number of simulated paths
+
+    def of_ev(self, ev: float) -> float:
+        """Give the standard error of ev_forecast: what each source moves it by, up and down, and sampling."""
+        moves = [value - ev for pair in (self.ev_moved, self.ev_drifted) for value in pair]
+        return math.hypot(*(move * math.sqrt(0.5) for move in moves), self.ev_sampling)
 
 
 def expected_value(position: Position, measure: Measure, discount: float) -> float:
@@ -178,7 +194,12 @@ def _assignment_flags(design: Design, spot: float, dividends_before: float) -> l
 
 
 def assess(
-    design: Design, m: Measures, spot: float, sigma_total: float, dividends_before: float
+    design: Design,
+    m: Measures,
+    spot: float,
+    sigma_total: float,
+    dividends_before: float,
+    ev_shrunk: float | None = None,
 ) -> tuple[Risk, Errors]:
     """Put a position under every measure.
 
@@ -188,28 +209,40 @@ def assess(
         Forecast standard deviation of the log price to expiry, for the touch probabilities.
     dividends_before : float
         Cash per share that goes ex before expiry.
+    ev_shrunk : float, optional
+        What the search made of the expected value.
     """
     p, discount = design.position, design.discount
     ev_forecast = expected_value(p, m.forecast, discount)
     ev_market = None if m.market is None else expected_value(p, m.market, discount)
     ev_empirical = None if m.empirical is None else expected_value(p, m.empirical, discount)
     profit = profit_of(p, m.forecast, discount)
-    moved = [expected_value(p, m.forecast.scaled(1.0 + sign * m.relative_error), discount) for sign in (-1.0, 1.0)]
-    sampling = profit.sd / math.sqrt(m.forecast.prices.size)
-    error = math.hypot(0.5 * (max(*moved, ev_forecast) - min(*moved, ev_forecast)), sampling)
+    errors = errors_of(
+        lambda sample: expected_value(p, sample, discount),
+        m,
+        design.tau,
+        profit.sd,
+        0.0 if design.source is None else design.source.iv_error,
+    )
+    error = errors.of_ev(ev_forecast)
+    quoted = design.source is not None
+    # A position cheaper than the smile of its neighbours is luck with a quote, or a mistake: no credit for it.
+    luck = 0.0 if ev_market is None else max(ev_market + p.half_spreads + 4.0 * p.fee, 0.0)
+    opinions = [ev_forecast - SIMULTANEOUS_95 * error] + ([] if ev_empirical is None else [ev_empirical])
+    bound = min(opinions) - luck if quoted else None
     known = [ev for ev in (ev_forecast, ev_market, ev_empirical) if ev is not None]
     ev_worst = min(known) - error
-    iv_error = 0.0 if design.source is None else design.source.iv_error
     strikes = strikes_of(design)
     found = Risk(
-        pop_market=None if m.market is None else _market_interval(p, m.market, iv_error),
+        pop_market=None if m.market is None else _market_interval(p, m.market, errors.implied),
         pop_forecast=_forecast_interval(p, m),
         pop_empirical=_empirical_interval(p, m, design.sessions),
         ev_market=ev_market,
         ev_forecast=ev_forecast,
         ev_empirical=ev_empirical,
         ev_worst=ev_worst,
-        ev_shrunk=None,
+        ev_shrunk=ev_shrunk,
+        ev_bound=bound,
         std_error=error,
         cvar_95=profit.tail,
         prob_max_loss=profit.at_worst,
@@ -217,14 +250,39 @@ def assess(
         touch_lower=touch(spot, float(strikes[0]), sigma_total),
         touch_upper=touch(spot, float(strikes[2]), sigma_total),
         kelly_fraction=0.25 * kelly(_pnl(p, m.forecast, discount), p.max_loss)
-        if ev_worst > 0.0 and design.source is not None
+        if bound is not None and bound > 0.0
         else 0.0,
         assignment_flags=_assignment_flags(design, spot, dividends_before),
         pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
         cheapest_form=p.form,
         saving_vs_others=design.saving,
     )
-    return found, Errors(m.relative_error, iv_error, (moved[0], moved[1]), sampling)
+    return found, errors
+
+
+def errors_of(ev: Callable[[Sample], float], m: Measures, tau: float, sd: float, implied: float) -> Errors:
+    """Move the forecast by its errors of volatility and of drift.
+
+    Parameters
+    ----------
+    ev : callable
+        Expected value of the position under a sample.
+    sd : float
+        Standard deviation of its profit.
+    implied : float
+        Relative error of the implied volatility.
+    """
+    sample = m.forecast
+    moved = [ev(sample.scaled(1.0 + sign * m.relative_error)) for sign in (-1.0, 1.0)]
+    growth = math.exp(DRIFT_SHARPE * math.sqrt(tau) * float(np.std(sample.log_returns)))
+    drifted = [ev(sample.grown(factor)) for factor in (1.0 / growth, growth)]
+    return Errors(
+        vol=m.relative_error,
+        implied=implied,
+        ev_moved=(moved[0], moved[1]),
+        ev_drifted=(drifted[0], drifted[1]),
+        ev_sampling=sd / math.sqrt(sample.prices.size),
+    )
 
 
 def probability_of_losing_half(position: Position, sample: Sample, discount: float) -> float:

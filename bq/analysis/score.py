@@ -4,24 +4,28 @@ Every part is 0 to 100 and can take any value in between; a part without evidenc
 spread over the others. The recommendation is decided by expected value and data quality first, by the total second.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from bq.analysis.risk import SIMULTANEOUS_95, SIMULTANEOUS_99
 from bq.market.source import F64
 from bq.schema import Components, Score
 
 WEIGHTS: Final = {"price_match": 35.0, "vol_mispricing": 30.0, "stability": 20.0, "fourier_align": 15.0}
 MAX_PENALTY: Final = 20.0
 STRONG_BUY, BUY, NEUTRAL = 75.0, 60.0, 45.0
+MORE_ERRORS: Final = SIMULTANEOUS_99 - SIMULTANEOUS_95  # by which a bound at 99 % lies below one at 95 %
 
 
 class Evidence(NamedTuple):
     """What the score rests on; those that may be arrays can be drawn many times at once."""
 
     ev_forecast: float | F64
-    ev_worst: float
+    ev_bound: float | None  # lower bound of the expected value, whichever candidate was picked; None without quotes
+    ev_error: float  # its standard error
     ev_shrunk: float | None
     max_loss: float
     vega: float  # of the position: its sign says which side of a mispriced volatility it is on
@@ -97,19 +101,21 @@ def judge(e: Evidence) -> tuple[Score, Limits]:
         total = 0.0
     if not e.quotes and e.grade != "D":
         reasons.append("no_quotes")
-    sure = e.ev_worst > 0.0 and e.measures_agree
+    bound = -math.inf if e.ev_bound is None else e.ev_bound
     shrunk = e.ev_forecast if e.ev_shrunk is None else e.ev_shrunk
-    positive = e.ev_forecast > 0.0 and shrunk > 0.0
+    positive = float(e.ev_forecast) > 0.0 and float(shrunk) > 0.0
     if e.quotes and not positive:
         reasons.append("expected_value_not_positive")
-    elif e.quotes and not sure:
+    elif e.quotes and not bound > 0.0:
         reasons.append("edge_within_error")
-    tradable = e.quotes and e.grade != "D" and positive and e.max_loss > 0.0
-    if tradable and sure and total >= STRONG_BUY:
+    if e.quotes and not e.measures_agree:
+        reasons.append("history_disagrees_with_forecast")
+    edge = e.quotes and e.grade != "D" and positive and e.measures_agree and e.max_loss > 0.0 and bound > 0.0
+    if edge and bound > MORE_ERRORS * e.ev_error and total >= STRONG_BUY:
         recommendation = "STRONG_BUY"
-    elif tradable and total >= BUY and (sure or e.measures_agree):
+    elif edge and total >= BUY:
         recommendation = "BUY"
-    elif e.grade != "D" and total >= NEUTRAL:
+    elif e.grade != "D" and (positive or not e.quotes) and total >= NEUTRAL:
         recommendation = "NEUTRAL"
     else:
         recommendation = "AVOID"

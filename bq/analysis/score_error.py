@@ -39,11 +39,13 @@ def of(f: Findings, e: score.Evidence, total: float, returns: F64) -> tuple[Scor
 def _draw(f: Findings, e: score.Evidence, returns: F64) -> score.Evidence:
     """Draw the evidence again: its varying fields become arrays of (DRAWS,)."""
     rng = np.random.default_rng(f.measures.seed)
-    vol, implied, sampling, phase = rng.standard_normal((4, DRAWS))
+    vol, implied, sampling, phase, drift = rng.standard_normal((5, DRAWS))
     growth = np.exp(f.errors.vol * vol)
     low, high = f.errors.ev_moved
     # Linear on either side through the values at one standard error.
     ev = e.ev_forecast + np.where(vol > 0.0, vol * (high - e.ev_forecast), -vol * (low - e.ev_forecast))
+    low, high = f.errors.ev_drifted
+    ev += np.where(drift > 0.0, drift * (high - e.ev_forecast), -drift * (low - e.ev_forecast))
     ev = np.clip(ev + f.errors.ev_sampling * sampling, -e.max_loss, f.design.position.max_profit)
     mispricing = e.vol_mispricing
     if mispricing is not None:

@@ -54,7 +54,7 @@ def fourier(f: Findings, signals: tuple[list[float], list[float]]) -> schema.Fou
 
 def _reason(f: Findings, cycle: bool) -> str:
     p = f.design.position
-    where = f"centre {p.center:g} is the strike nearest the median forecast for {f.design.expiry}"
+    where = f"{_standing(f)}: {p.lower:g}/{p.center:g}/{p.upper:g} for {f.design.expiry}"
     if f.design.source is None:
         how = "no usable quotes: priced from the forecast volatility on an assumed strike grid"
     elif f.design.saving > 0.0:
@@ -63,6 +63,16 @@ def _reason(f: Findings, cycle: bool) -> str:
         how = f"only the {p.form.lower()} form can be executed"
     noise = "" if cycle else "; no cycle stands out from noise"
     return f"{where}; {how}{noise}"
+
+
+def _standing(f: Findings) -> str:
+    """Say what the position is among all candidates, and whether it is worth buying."""
+    if f.found is None or not f.candidates:
+        return "wings one standard deviation around the strike nearest the median forecast"
+    if f.risk.ev_bound is not None and f.risk.ev_bound > 0.0:
+        return f"best of {f.found.passed:,} candidates by the lower bound of its expected profit per dollar at risk"
+    why = "its edge lies within its error" if f.risk.ev_forecast > 0.0 else "it is not expected to earn its costs"
+    return f"nothing worth buying among {f.found.passed:,} candidates, here the best, and {why}"
 
 
 def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:

@@ -165,7 +165,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
             theta=number(float(columns.quantity @ greeks.theta) / 365.0, 8),
         ),
         legs=_written(snapshot, legs, columns, greeks),
-        risk=_risk(found, legs, columns, position, m, forward, math.sqrt(total), usable),
+        risk=_risk(found, legs, columns, position, m, forward, math.sqrt(total), tau, usable),
         payoff=Payoff(
             spot=numbers(grid, 3),
             at_expiry=numbers(curve.at(grid) - cost),
@@ -222,6 +222,7 @@ def _risk(
     m: Measures,
     forward: float,
     sd: float,
+    tau: float,
     source: Slice | None,
 ) -> WhatIfRisk:
     def ev(measure: Measure | None) -> float | None:
@@ -229,10 +230,11 @@ def _risk(
 
     ev_forecast = position.expected_value(m.forecast, forward)
     ev_market, ev_empirical = ev(m.market), ev(m.empirical)
-    moved = [position.expected_value(m.forecast.scaled(1.0 + sign * m.relative_error), forward) for sign in (-1.0, 1.0)]
     profits = position.profits(m.forecast.prices)
-    sampling = float(np.std(profits)) / math.sqrt(profits.size)
-    error = math.hypot(0.5 * (max(*moved, ev_forecast) - min(*moved, ev_forecast)), sampling)
+    errors = risk.errors_of(
+        lambda sample: position.expected_value(sample, sample.mean), m, tau, float(np.std(profits)), 0.0
+    )
+    error = errors.of_ev(ev_forecast)
     worst = min(value for value in (ev_forecast, ev_market, ev_empirical) if value is not None) - error
     most = position.cost - position.curve.least
     bounded = math.isfinite(most) and most > 0.0

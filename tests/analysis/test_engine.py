@@ -134,7 +134,7 @@ def test_legs_are_listed_contracts_at_their_quotes(snapshots: list[Snapshot], an
 
 
 def test_implied_volatilities_of_the_legs_reproduce_their_prices(analyses: list[Analysis]) -> None:
-    from kernels import american
+    from kernels import american, status
 
     for a in analyses:
         x = a.extended
@@ -142,9 +142,12 @@ def test_implied_volatilities_of_the_legs_reproduce_their_prices(analyses: list[
         (used,) = [c for c in x.chain if c.expiry == x.legs[0].expiry]
         for leg in x.legs:
             spot = float(a.current_price)
-            price = american.price(
-                spot, leg.strike, used.tau, used.rate, used.dividend_yield, leg.iv, leg.type == "call"
-            ).price[0]
+            terms = (spot, leg.strike, used.tau, used.rate, used.dividend_yield)
+            price = american.price(*terms, leg.iv, leg.type == "call").price[0]
+            if american.implied_vol(leg.mid, *terms, leg.type == "call").status[0] != status.OK:
+                # A mid below intrinsic value has no volatility: the smile's stands in, within the quotes.
+                assert leg.bid - 0.01 < price < leg.ask + 0.01  # type: ignore[operator]
+                continue
             # The wire rounds the carry to 1e-6 and spot to 1e-4, which moves a price by up to 2e-4.
             assert price == pytest.approx(leg.mid, abs=5e-4)
 

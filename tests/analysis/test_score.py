@@ -6,7 +6,8 @@ from bq.analysis.score import WEIGHTS, Evidence, components, judge
 
 FAIR = Evidence(
     ev_forecast=0.0,
-    ev_worst=-0.1,
+    ev_bound=-0.1,
+    ev_error=0.1,
     ev_shrunk=None,
     max_loss=2.0,
     vega=-0.05,
@@ -19,7 +20,7 @@ FAIR = Evidence(
     measures_agree=True,
     flags=(),
 )
-GOOD = FAIR._replace(ev_forecast=0.9, ev_worst=0.3, vol_mispricing=15.0, volatility_percentile=10.0)
+GOOD = FAIR._replace(ev_forecast=0.9, ev_bound=0.3, vol_mispricing=15.0, volatility_percentile=10.0)
 
 
 def test_a_fair_position_scores_in_the_middle() -> None:
@@ -72,6 +73,9 @@ def test_a_clear_edge_with_good_quotes_is_a_strong_buy() -> None:
         {"ev_forecast": 0.0},
         {"ev_forecast": -0.5},
         {"ev_shrunk": -0.01},
+        {"ev_bound": None},
+        {"ev_bound": 0.0},
+        {"measures_agree": False},
         {"quotes": False},
         {"grade": "D"},
     ],
@@ -81,10 +85,15 @@ def test_never_a_buy_without_a_positive_expected_value_and_usable_quotes(change:
     assert judge(GOOD._replace(**change))[0].recommendation not in ("BUY", "STRONG_BUY")
 
 
-def test_an_edge_within_its_error_is_no_strong_buy() -> None:
-    score, parts = judge(GOOD._replace(ev_worst=-0.01))
-    assert score.recommendation == "BUY"
-    assert "edge_within_error" in parts.reasons
+def test_an_edge_within_its_error_is_watched_and_not_bought() -> None:
+    score, limits = judge(GOOD._replace(ev_bound=-0.01))
+    assert score.recommendation == "NEUTRAL"
+    assert "edge_within_error" in limits.reasons
+
+
+def test_an_edge_at_95_but_not_at_99_per_cent_is_no_strong_buy() -> None:
+    assert judge(GOOD._replace(ev_bound=0.05, ev_error=0.1))[0].recommendation == "BUY"
+    assert judge(GOOD._replace(ev_bound=0.06, ev_error=0.1))[0].recommendation == "STRONG_BUY"
 
 
 def test_grade_d_scores_nothing_and_says_why() -> None:

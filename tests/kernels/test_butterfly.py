@@ -72,6 +72,7 @@ def distributions(strike, error=0.03):
 def accepted(found, limits=LIMITS, fee=FEE):
     """The filters, on what brute force found."""
     good = [f for f in found if f["max_loss"] > 0 and f["max_loss"] >= limits.loss_in_fees * 4 * fee]
+    good = [f for f in good if f["max_profit"] >= limits.reward_share * f["max_loss"]]
     return [f for f in good if limits.pop_low <= min(f["pop"]) <= limits.pop_high]
 
 
@@ -100,7 +101,7 @@ def test_counts_are_those_of_brute_force(searched):
     assert result.too_small[0] == sum(0 < f["max_loss"] < 8 * FEE for f in found)
     assert result.eligible[0] == len(accepted(found)) > 20
     assert result.pop_outside[0] == result.executable[0] - sum(
-        x[0] for x in (result.arbitrages, result.too_small, result.eligible)
+        x[0] for x in (result.arbitrages, result.too_small, result.small_reward, result.eligible)
     )
 
 
@@ -178,6 +179,18 @@ def test_the_bound_lies_as_many_errors_below_as_asked(errors):
     good = sorted(accepted(found, limits), key=lambda f: -f["score"])
     np.testing.assert_allclose(result.best.score[0, : len(good)], [f["score"] for f in good], rtol=0, atol=1e-11)
     assert result.positive[0] == sum(f["score"] > 0.0 for f in good)
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_small_rewards_are_refused_and_counted(share):
+    limits = LIMITS._replace(reward_share=share)
+    quotes = CHAINS["even strikes"]
+    result = run(quotes, top=400, limits=limits)
+    found = reference.brute_force(quotes, distributions(quotes["strike"]), FEE, DISCOUNT, limits)
+    good = accepted(found, limits)
+    assert {tuple(x) for x in result.best.legs[0] if x[0] >= 0} == {f["legs"] for f in good}
+    large = [f for f in found if f["max_loss"] > 0 and f["max_loss"] >= limits.loss_in_fees * 4 * FEE]
+    assert result.small_reward[0] == sum(f["max_profit"] < share * f["max_loss"] for f in large) > 0
 
 
 def test_shrunk_value_is_the_posterior_mean(searched):

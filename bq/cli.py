@@ -1,4 +1,4 @@
-"""The command line: `python -m bq analyze AAPL MSFT --market files:DIR [--json]`.
+"""The command line: `python -m bq analyze AAPL MSFT --market files:DIR [--json]`; other commands in `bq.commands`.
 
 Exit codes: 0 when every ticker was answered, 1 when some were not, 2 when nothing could be done.
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from bq.commands import scan
 from bq.errors import Failure, Problem
 from bq.schema import Analysis
 
@@ -28,9 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     analyze.add_argument("--as-of", help='ISO time that stands for now in sample and files:, "2026-08-20T15:03:31Z"')
     analyze.add_argument("--detail", choices=("summary", "default", "full"), default="summary", help="for --json")
     analyze.add_argument("--json", action="store_true", help="print the items as JSON, as the server would")
+    analyze.set_defaults(run=_analyze)
+    scan.add(commands)
     arguments = parser.parse_args(argv)
     try:
-        return _analyze(arguments)
+        code: int = arguments.run(arguments)
+        return code
     except Failure as failure:
         print(f"butterquant: {failure.problem.error}", file=sys.stderr)
         return 2

@@ -34,6 +34,7 @@ INDICES: Final = {"nasdaq100": "NASDAQ", "sp500": "SP500"}
 """Names of universes that are an index, and the tag of its members."""
 ALL: Final = "all"
 OWN: Final = "list"
+LIST_SUFFIXES: Final = (".md", ".markdown", ".csv", ".tsv", ".txt")
 NOT_FOR_SCANS: Final = "INDEX"  # tag of listings that are no shares
 _ALIASES: Final = {
     "nasdaq": "nasdaq100", "nas100": "nasdaq100", "ndx": "nasdaq100", "spx": "sp500", "sandp500": "sp500",
@@ -59,17 +60,21 @@ def members(index: str) -> frozenset[str]:
 
 
 def resolve(name: str, market: Market) -> Universe:
-    """Say which tickers a name means on a market.
+    """Say which tickers a name, or tickers with commas between them, mean on a market.
 
     Raises
     ------
     Failure
         With `bad_request`: no such universe, or none of it in this market.
     """
+    if "," in name:
+        return from_symbols([part for part in name.split(",") if part.strip()], market)
     plain = "".join(letter for letter in name.lower().replace("&", "and") if letter.isalnum())
     chosen = ALL if plain == market.name else _ALIASES.get(plain, plain)
     if chosen not in (*INDICES, ALL):
-        raise Failure(bad_request(f"There is no universe {name[:40]!r}; give {NAMES}, or a list of tickers."))
+        raise Failure(
+            bad_request(f"There is no universe {name[:40]!r}; give {NAMES}, or tickers with commas (AAPL,MSFT).")
+        )
     listings = market.universe()
     if listings is None:
         return Universe(chosen, _shipped(chosen))
@@ -151,11 +156,16 @@ def resolve_text(text: str, market: Market) -> Universe:
         With `bad_request`, when it is none of these.
     """
     path = Path(text).expanduser()
-    if path.is_file() or path.suffix.lower() in (".md", ".markdown", ".csv", ".tsv", ".txt"):
+    if path.suffix.lower() in LIST_SUFFIXES or _is_file(path):
         return from_file(path, market)
-    if "," in text:
-        return from_symbols([part for part in text.split(",") if part.strip()], market)
     return resolve(text, market)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a long list of tickers is longer than a name may be
+        return False
 
 
 def at_most(universe: Universe, limit: int) -> Universe:

@@ -22,9 +22,8 @@ import msgspec
 
 from bq.config import Settings
 from bq.errors import Failure, Problem
-from bq.market import calendar
 from bq.market.source import Market
-from bq.scan import overview, schedule, universe
+from bq.scan import overview, resumption, schedule, universe
 from bq.scan.claim import Claim
 from bq.scan.ledger import Ledger
 from bq.scan.records import FinalStatus, ScanSpec, ScanSummary
@@ -385,12 +384,13 @@ class Scans:
         left = [
             spec
             for spec in await call(lambda store: store.unfinished())
-            if spec.market == market and spec.as_of == self._settings.as_of
+            if resumption.is_ours(spec, self._settings, market)
         ]
         for spec in left:
-            if self._is_too_old(spec):
+            if resumption.is_too_old(spec, self._settings, self._now()):
                 _log.warning("scan %s of %s is of another day and is closed", spec.scan_id, _iso(spec.started_at))
-                await call(lambda store, spec=spec: store.finish(spec.scan_id, "failed", self._now()))
+                scan_id = spec.scan_id
+                await call(lambda store: store.finish(scan_id, "failed", self._now()))  # noqa: B023 - awaited at once
             else:
                 self._left.append(spec)
         last = await call(lambda store: overview.last_completed(store, market))
@@ -400,11 +400,6 @@ class Scans:
             self._last = ended(last, counts)
         self._looked_back = True
         self.bell.ring()
-
-    def _is_too_old(self, spec: ScanSpec) -> bool:
-        if self._settings.as_of or self._settings.market.startswith("files:"):
-            return False  # the data stand still
-        return calendar.session_age(spec.started_at, self._now()) >= 1.0
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

@@ -111,6 +111,7 @@ def test_a_file_is_read_and_its_name_kept(tmp_path: Path) -> None:
     assert [remark.line for remark in chosen.remarks] == [3]
     assert [one.ticker for one in universe.resolve_text("aapl, msft", YAHOO).tickers] == ["AAPL", "MSFT"]
     assert universe.resolve_text("sp500", YAHOO).name == "sp500"
+    assert len(universe.resolve_text(",".join(sorted(universe.members("sp500"))), YAHOO).tickers) == 503
 
 
 @pytest.mark.parametrize(

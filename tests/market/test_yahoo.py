@@ -255,6 +255,11 @@ def test_what_cannot_be_a_symbol_is_not_asked(open_market: Open, stub: YahooStub
     assert stub.count == 0
 
 
+def patience(mood: str) -> float:
+    """Wait briefly only for what never comes: on a busy machine the other answers may take their time."""
+    return 0.5 if mood in ("hang", "drip") else 20.0
+
+
 @pytest.mark.parametrize(
     ("mood", "code"),
     [
@@ -286,7 +291,7 @@ def test_a_chart_that_fails_costs_one_request_and_has_its_code(
     open_market: Open, stub: YahooStub, mood: str, code: str, tmp_path: Path
 ) -> None:
     stub.set(mood, "/v8")
-    got = problem(open_market(timeout_s=0.3))
+    got = problem(open_market(timeout_s=patience(mood)))
     assert got.code == code
     assert stub.count == 1
     assert (got.retry_after is None) is (code == "bad_data")
@@ -311,7 +316,7 @@ def test_a_chart_that_fails_costs_one_request_and_has_its_code(
 )
 def test_a_chain_that_fails_is_not_no_options(open_market: Open, stub: YahooStub, mood: str, note: str) -> None:
     stub.set(mood, "/v7")
-    got = snapshot(open_market(timeout_s=0.5))
+    got = snapshot(open_market(timeout_s=patience(mood)))
     assert got.chain is None
     assert got.notes == (note,)
     assert got.spot == got.bars.close[-1]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bq.commands import scan
+from bq.commands import scan, store
 from bq.errors import Failure, Problem
 from bq.schema import Analysis
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     analyze.add_argument("--json", action="store_true", help="print the items as JSON, as the server would")
     analyze.set_defaults(run=_analyze)
     scan.add(commands)
+    store.add(commands)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

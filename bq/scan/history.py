@@ -4,6 +4,7 @@ Rules of this file: reading only. Blocking, like the store.
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Select, func, select
 from bq import schema
 from bq.analysis import iv_level
 from bq.scan import rankings
-from bq.scan.packing import unpack
+from bq.scan.packing import CODEC, unpack
 from bq.scan.rankings import PARTS
 from bq.scan.tables import answers, iv_levels, results, scans, surfaces
 from bq.scan.views import Components, IvPoint, Level, PastRow, SurfaceRow
@@ -43,11 +44,15 @@ def past_rows(connection: Connection, ticker: str, market: str | None, limit: in
         PastRow(
             **{**rankings.common(row[:own]), "rank": row[0] or 0, "tied": row.tied or 0},
             **dict(zip(_MORE, row[own : own + len(_MORE)], strict=True)),
-            components=Components(*row[own + len(_MORE) :]),
+            components=_components(row[own + len(_MORE) :]),
             change=None,
         )
         for row in connection.execute(query)
     ]
+
+
+def _components(parts: Sequence[float | None]) -> Components | None:
+    return None if None in parts else Components(*parts)  # type: ignore[arg-type]
 
 
 def past_answers(
@@ -56,7 +61,8 @@ def past_answers(
     """Give the past answers to a ticker, newest first; those that were imported without one are left out."""
     joined = results.join(answers, (answers.c.scan_id == results.c.scan_id) & (answers.c.ticker == results.c.ticker))
     columns = (results.c.scan_id, results.c.analysis_at, answers.c.codec, answers.c.body)
-    query = _of_ticker(select(*columns).select_from(joined), ticker, market, limit, offset)
+    ours = select(*columns).select_from(joined).where(answers.c.codec == CODEC)
+    query = _of_ticker(ours, ticker, market, limit, offset)
     return [
         Past(
             row.scan_id, row.analysis_at.strftime("%Y-%m-%d %H:%M:%S"), _at_detail(unpack(row.codec, row.body), detail)

@@ -9,6 +9,8 @@ from typing import Final
 from bq.errors import Failure, Problem
 
 CODEC: Final = "zlib"
+LEGACY: Final = "v4.1"
+"""A result of v4.1 in its own form, packed by zlib: kept, and never served as an answer."""
 LEVEL: Final = 6
 
 

@@ -186,7 +186,7 @@ def common(own: Sequence[Any]) -> dict[str, Any]:
     at, day = fields.pop("analysis_at"), fields.pop("day")
     fields["analysis_date"] = at.strftime("%Y-%m-%d %H:%M:%S")
     fields["date"] = day.isoformat()
-    fields["expiry"] = fields["expiry"].isoformat()
+    fields["expiry"] = None if fields["expiry"] is None else fields["expiry"].isoformat()
     fields["tags"] = split_tags(fields["tags"])
     return fields
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from bq.errors import Problem
 from bq.schema import Analysis
 
-Status: TypeAlias = Literal["running", "completed", "cancelled", "failed"]
+Status: TypeAlias = Literal["running", "completed", "cancelled", "failed", "imported"]
 FinalStatus: TypeAlias = Literal["completed", "cancelled", "failed"]
 
 
@@ -65,3 +65,14 @@ class ScanSummary(Struct, frozen=True, kw_only=True):
     """Tickers with an analysis or a problem."""
     failed: int
     """Tickers with a problem."""
+
+
+class Keep(Struct, frozen=True):
+    """For how many days what is kept."""
+
+    answers: int = 60
+    """Whole answers: what `detail` brings back."""
+    rows: int = 730
+    """Scans and their rows of numbers."""
+    surface: int = 3650
+    """The volatility surface, and its level by session."""

@@ -142,8 +142,13 @@ class Store:
             return set(connection.execute(select(results.c.ticker).where(results.c.scan_id == scan_id)).scalars())
 
     def latest(self) -> ScanSummary | None:
-        """Tell of the scan that began last, whatever became of it."""
-        query = select(scans).order_by(scans.c.started_at.desc(), scans.c.scan_id.desc()).limit(1)
+        """Tell of the scan that began last, whatever became of it; what was imported was never begun here."""
+        query = (
+            select(scans)
+            .where(scans.c.status != "imported")
+            .order_by(scans.c.started_at.desc(), scans.c.scan_id.desc())
+            .limit(1)
+        )
         with self.database.read() as connection:
             row = connection.execute(query).mappings().first()
             return None if row is None else summary(connection, row)
@@ -220,14 +225,14 @@ def split_tags(text: str) -> list[str]:
     return [tag for tag in text.split("|") if tag]
 
 
-_EMPTY: Final[dict[str, Any]] = {
+EMPTY: Final[dict[str, Any]] = {
     column.name: None for column in results.c if column.name not in ("scan_id", "ticker", "tags")
 }
 
 
 def _result_row(row: ScanRow, now: dt.datetime) -> dict[str, Any]:
     """Make the wide row; every column is named, so that a later row clears what an earlier one had."""
-    base = _EMPTY | {"ticker": row.ticker, "recorded_at": now}
+    base = EMPTY | {"ticker": row.ticker, "recorded_at": now}
     if row.problem is not None:
         return base | {"error_code": row.problem.code, "error": row.problem.error}
     assert row.analysis is not None

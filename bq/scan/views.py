@@ -53,7 +53,7 @@ class RankRow(Struct, frozen=True, kw_only=True):
     analysis_date: Annotated[str, Meta(description="YYYY-MM-DD HH:MM:SS, UTC: the moment of the data")]
     date: Annotated[str, Meta(description="YYYY-MM-DD: the session that the data belong to")]
     tags: list[str]
-    expiry: Annotated[str, Meta(description="YYYY-MM-DD")]
+    expiry: Annotated[str | None, Meta(description="YYYY-MM-DD")]
     lower: Annotated[float, Meta(description="strike")]
     center: Annotated[float, Meta(description="strike")]
     upper: Annotated[float, Meta(description="strike")]
@@ -61,18 +61,18 @@ class RankRow(Struct, frozen=True, kw_only=True):
     name: str | None
     grade: Annotated[str | None, Meta(description="of the quotes: A to D, none without a chain")]
     price: float
-    dte: Annotated[int, Meta(description="calendar days")]
+    dte: Annotated[int | None, Meta(description="calendar days")]
     net_debit: float
     max_profit: float
     max_loss: float
     profit_ratio: float
-    prob_profit: Annotated[float, Meta(description="%, under the forecast")]
+    prob_profit: Annotated[float | None, Meta(description="%, under the forecast")]
     ev_forecast: Annotated[float | None, Meta(description="$ a share")]
     ev_worst: Annotated[float | None, Meta(description="$ a share, lowest measure less one standard error")]
     predicted_vol: Annotated[float, Meta(description="annual fraction")]
     current_iv: Annotated[float, Meta(description="annual fraction; predicted_vol where there is none")]
     vol_mispricing: Annotated[float, Meta(description="%; 0 without a chain")]
-    iv_percentile: Annotated[float, Meta(description="0 to 100")]
+    iv_percentile: Annotated[float | None, Meta(description="0 to 100")]
     score_low: Annotated[float | None, Meta(description="95 % interval of the score")]
     score_high: float | None
     rank_low: Annotated[int | None, Meta(description="95 % interval of the rank, the better end")]
@@ -141,18 +141,18 @@ class PastRow(RankRow, frozen=True, kw_only=True):
 
     scan_id: str
     forecast_price: float
-    upper_bound: float
-    lower_bound: float
+    upper_bound: float | None
+    lower_bound: float | None
     price_stability: float
-    risk_level: Literal["LOW", "MEDIUM", "HIGH"]
-    trend_direction: Literal["UP", "DOWN", "FLAT"]
-    cycle_position: Literal["PEAK", "TROUGH", "UNDETERMINED"]
-    historical_vol: float
+    risk_level: Literal["LOW", "MEDIUM", "HIGH"] | None
+    trend_direction: Literal["UP", "DOWN", "FLAT"] | None
+    cycle_position: Literal["PEAK", "TROUGH", "UNDETERMINED"] | None
+    historical_vol: float | None
     delta: float
     gamma: float
     vega: float
     theta: float
-    components: Components
+    components: Components | None
 
 
 class SurfaceRow(Struct, frozen=True, kw_only=True):

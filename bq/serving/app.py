@@ -18,6 +18,7 @@ from bq.config import Settings
 from bq.market.source import Market
 from bq.serving import (
     assets,
+    export_handlers,
     handlers,
     openapi,
     operations,
@@ -42,6 +43,7 @@ OPERATIONS: Final[Sequence[openapi.Operation]] = (
     *ranking_handlers.OPERATIONS,
     *scan_handlers.OPERATIONS,
     *assets.OPERATIONS,
+    *export_handlers.OPERATIONS,
 )
 
 
@@ -56,6 +58,7 @@ FEATURES: Final[Sequence[Routes]] = (
     what_if.routes,
     ranking_handlers.routes,
     scan_handlers.routes,
+    export_handlers.routes,
     _description,
     assets.routes,
 )

@@ -140,7 +140,7 @@ class Operation(NamedTuple):
     path: str
     text: str
     answers: Mapping[int, Any]
-    """By status: a msgspec type, a tuple of them, the media type of what is not JSON, or None for an empty body."""
+    """By status: a msgspec type, the media type of what is not JSON, a tuple of either, or None for an empty body."""
     body: Any = None
     parameters: Sequence[Parameter] = ()
     problems: Sequence[str] = ("not_ready",)
@@ -171,7 +171,7 @@ def _kinds(op: Operation) -> Iterator[Any]:
     """Give every msgspec type that an operation mentions."""
     for answered in op.answers.values():
         if isinstance(answered, tuple):
-            yield from answered
+            yield from (kind for kind in answered if not isinstance(kind, str))
         elif answered is not None and not isinstance(answered, str):
             yield answered
     if op.body is not None:
@@ -207,8 +207,9 @@ def _operation(op: Operation, schemas: Mapping[int, Any]) -> dict[str, Any]:
 def _response(kind: Any, schemas: Mapping[int, Any]) -> dict[str, Any]:
     if kind is None:
         return {"description": "nothing in the body"}
-    if isinstance(kind, str):
-        return {"description": kind, "content": {kind: {}}}
+    media = kind if isinstance(kind, tuple) else (kind,)
+    if all(isinstance(one, str) for one in media):
+        return {"description": " or ".join(media), "content": {one: {} for one in media}}
     schema = {"anyOf": [schemas[id(one)] for one in kind]} if isinstance(kind, tuple) else schemas[id(kind)]
     return {"description": "as asked", "content": {wire.JSON: {"schema": schema}}}
 

@@ -180,3 +180,28 @@ async def test_what_the_work_raises_is_not_the_databases_fault(server) -> None:
     with pytest.raises(Failure, match="none"):
         await server.service.archive.read(missing)
     assert server.service.archive.failures == 0
+
+
+async def test_exports_are_streamed_in_pages(server, analyses, monkeypatch) -> None:
+    import csv
+    import io
+
+    from bq.scan import export
+
+    monkeypatch.setattr(export, "PAGE", 3)
+    async with server.client.get(server.url("/api/export/rows?ticker=")) as response:
+        assert (response.status, response.content_type) == (200, "text/csv")
+        assert 'filename="rows.csv"' in response.headers["Content-Disposition"]
+        rows = list(csv.DictReader(io.StringIO(await response.text())))
+    assert [one["ticker"] for one in rows] == sorted(one.ticker for one in analyses)
+    async with server.client.get(server.url("/api/export/rankings?format=parquet")) as response:
+        body = await response.read()
+        assert (response.status, body[:4], body[-4:]) == (200, b"PAR1", b"PAR1")
+    for wrong in (
+        "/api/export/secrets",
+        "/api/export/rows?format=xml",
+        "/api/export/iv?scan=one",
+        "/api/export/rows?since=May",
+    ):
+        assert (await server.get(wrong))[0] == 400
+    assert (await server.get("/api/export/rankings?scan=never"))[0] == 404

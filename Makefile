@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev warm serve test test-slow check format bench load clean
+.PHONY: help setup setup-dev warm serve test test-slow check format bench bench-serving load clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,8 +53,13 @@ format: setup-dev ## format and fix what can be fixed
 bench: setup-dev ## measure against the references, as ratios, and write benchmarks/README.md
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report
 
+bench-serving: setup-dev ## measure the server against a bare handler, Fastify and the old way; write benchmarks/README.md
+	$(BIN)/python -m kernels.warm
+	$(BIN)/python -m benchmarks.bench_serving
+
 load: setup-dev ## locust against a running server, headless for 30 s
-	$(BIN)/locust -f benchmarks/locustfile.py --headless -u 200 -r 50 -t 30s --host http://127.0.0.1:$(PORT)
+	$(BIN)/locust -f benchmarks/locustfile.py --headless --only-summary -u 200 -r 50 -t 30s \
+	    --host http://127.0.0.1:$(PORT) $(addprefix --tags ,$(LOAD_TAGS))
 
 clean: ## remove the environment and everything compiled
 	rm -rf $(VENV) kernels/.cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,8 @@
 """The process: signals, `kill -9`, and an end within the time that a platform gives."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
-import sys
 import time
 from pathlib import Path
 
@@ -13,60 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-class Process:
-    def __init__(self, state_dir: Path, mode: str) -> None:
-        self.state_dir = state_dir
-        self.mode = mode
-        self.port = free_port()
-        self.output = b""
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.serving.process", str(self.state_dir), str(self.port), self.mode,
-            cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-
-    async def answering(self, client: aiohttp.ClientSession, path: str = "/readyz", status: int = 200) -> None:
-        async with asyncio.timeout(30):
-            while self.process.returncode is None:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with client.get(self.url(path)) as response:
-                        if response.status == status:
-                            return
-                await asyncio.sleep(0.05)
-        await self.ended()
-        raise AssertionError(self.output.decode())
-
-    async def ended(self) -> int:
-        async with asyncio.timeout(30):
-            self.output, _ = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode
-
-
-@contextlib.asynccontextmanager
-async def process(state_dir: Path, mode: str = "plain"):
-    server = Process(state_dir, mode)
-    await server.start()
-    try:
-        async with aiohttp.ClientSession() as client:
-            yield server, client
-    finally:
-        if server.process.returncode is None:
-            server.process.kill()
-            await server.ended()
+from tests.serving.processes import process
 
 
 async def test_sigterm_under_load_drops_no_request(tmp_path):

@@ -386,6 +386,7 @@ class Service:
         yield Reading("bq_variants_served_total", "answers sent compressed", self.variants.served)
         yield from _batcher_readings(self.batcher)
         yield from _upstream_readings(self.pools.market)
+        yield Reading("bq_loop_tasks", "tasks of the event loop", len(asyncio.all_tasks()))
         yield Reading("bq_memory_pressure", "0 none, 1 caches give way, 2 nothing new is begun", self.pressure)
         yield Reading("bq_http_in_flight", "requests being answered", self.in_flight)
         yield Reading("bq_jobs", "tasks by state", len(self.jobs.running), "state", "processing")

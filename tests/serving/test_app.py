@@ -1,9 +1,12 @@
 """The whole server on a real port with a fake market and a fake engine. Counts, not clocks."""
 
 import asyncio
+import os
 import random
 import threading
+import tracemalloc
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -225,24 +228,30 @@ async def test_a_client_that_leaves_does_not_disturb_the_others(server):
 
 
 async def test_clients_that_leave_at_random_leave_nothing_behind(server):
-    """T06, on a small scale."""
+    """T06: no flight, no wait, no connection, no descriptor, no task."""
     rng = random.Random(11)
-    server.engine.delay_s = 0.002
-
-    async def client():
-        request = asyncio.create_task(server.post({"tickers": rng.sample(NAMES, 3), "detail": "full"}))
-        await asyncio.sleep(rng.uniform(0, 0.05))
-        request.cancel()
-        await asyncio.wait((request,))
-
-    await asyncio.gather(*[client() for _ in range(200)])
     service = server.service
-    for _ in range(500):
-        if not service.batcher.flights and not service.in_flight and not service.door.connections_by_handler:
-            break
-        await asyncio.sleep(0.01)
 
-    assert (service.batcher.flights, service.in_flight) == (0, 0)
+    async def flood(count, seconds):
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as own:
+
+            async def client():
+                body = {"tickers": rng.sample(NAMES, 3), "detail": "full"}
+                request = asyncio.create_task(own.post(server.url("/api/analyze"), json=body))
+                await asyncio.sleep(rng.uniform(0, seconds))
+                request.cancel()
+                await asyncio.wait((request,))
+
+            await asyncio.gather(*[client() for _ in range(count)])
+        await until(lambda: not service.batcher.flights and not service.door.connections_by_handler)
+
+    await flood(10, 0.0)
+    descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+    server.engine.delay_s = 0.002
+    await flood(200, 0.05)
+    await until(lambda: len(asyncio.all_tasks()) <= tasks and len(os.listdir("/proc/self/fd")) <= descriptors)
+
+    assert (service.batcher.flights, service.batcher.waits, service.in_flight) == (0, 0, 0)
     assert set(service.batcher.load.values()) == {0}
 
 
@@ -252,6 +261,32 @@ async def test_a_thousand_waiters_on_a_failing_flight_each_have_their_own_error(
 
     assert {(status, body["code"]) for status, body in answers} == {(500, "compute_failed")}
     assert server.engine.analyzed == ["BAD1"]
+
+
+async def test_failures_answered_again_and_again_hold_no_memory(server):
+    """T08: a thousand waiters on a failing flight, and again; what the interpreter holds afterwards does not grow."""
+    desk, clock = server.service.desk, server.service.clock
+
+    async def ask():
+        looked = desk.look(["BAD1"], "summary", {})
+        await desk.wait(looked, clock() + 20.0, "")
+        return looked.answers[0].code
+
+    async def one_round():
+        server.service.cache.invalidate_all()
+        return await asyncio.gather(*[ask() for _ in range(1000)])
+
+    assert set(await one_round()) == {"compute_failed"}
+    tracemalloc.start()
+    await one_round()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(10):
+        await one_round()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert grown < 1 << 20
+    assert server.service.batcher.waits == 0
 
 
 async def test_a_source_that_fails_leaves_the_old_answer_in_place_and_it_says_so(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bq.serving import memory
 from tests.serving.fakes import running, until
 
 HEAD = b"POST /api/analyze HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -27,7 +28,11 @@ async def closed(reader) -> bytes:
     return b""
 
 
-async def test_trickled_heads_are_cut_off(tmp_path):
+SLOW_2000 = pytest.param(2000, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("count", [50, SLOW_2000])
+async def test_trickled_heads_are_cut_off(tmp_path, count):
     """T22."""
     async with running(tmp_path, header_timeout_s=0.5, keepalive_s=100) as server:
 
@@ -42,8 +47,8 @@ async def test_trickled_heads_are_cut_off(tmp_path):
             writer.close()
             return ended.done()
 
-        assert all(await asyncio.gather(*[trickle() for _ in range(50)]))
-        assert server.service.door.slow_heads == 50
+        assert all(await asyncio.gather(*[trickle() for _ in range(count)]))
+        assert server.service.door.slow_heads == count
         assert (await server.get("/healthz"))[0] == 200
 
 
@@ -56,7 +61,8 @@ async def test_silent_connections_are_closed_after_the_keep_alive_time(tmp_path)
             writer.close()
 
 
-async def test_stalled_bodies_are_answered_408_and_closed(tmp_path):
+@pytest.mark.parametrize("count", [100, SLOW_2000])
+async def test_stalled_bodies_are_answered_408_and_closed(tmp_path, count):
     """T23: a bare aiohttp waits for ever."""
     async with running(tmp_path, body_timeout_s=0.2) as server:
 
@@ -67,7 +73,7 @@ async def test_stalled_bodies_are_answered_408_and_closed(tmp_path):
             writer.close()
             return said.split(b" ")[1]
 
-        assert set(await asyncio.gather(*[stall() for _ in range(100)])) == {b"408"}
+        assert set(await asyncio.gather(*[stall() for _ in range(count)])) == {b"408"}
         assert (await server.post({"ticker": "A"}))[0] == 200
 
 
@@ -147,6 +153,47 @@ async def test_a_body_announced_too_large_is_refused_unread(tmp_path, length):
         writer.close()
 
 
+BIG = 200_000
+CHUNKED = b"".join(b"%x\r\n%b\r\n" % (10_000, b" " * 10_000) for _ in range(BIG // 10_000)) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (b"Content-Length: %d\r\n" % BIG, b" " * BIG, b"413"),
+        (b"Transfer-Encoding: chunked\r\n", CHUNKED, b"413"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 1000\r\n", b"\x1f\x8b" + b"\x00" * 998, b"415"),
+        (b"Content-Encoding: br\r\nTransfer-Encoding: chunked\r\n", CHUNKED, b"415"),
+        (b"Content-Type: text/xml\r\nContent-Length: 3\r\n", b"<x>", b"415"),
+    ],
+    ids=["announced", "chunked", "bomb", "chunked bomb", "xml"],
+)
+async def test_a_body_too_large_or_compressed_is_refused_and_never_held(tmp_path, headers, body, status):
+    """T27: however it is sent; what came in does not stay."""
+    async with running(tmp_path) as server:
+        request = b"POST /api/analyze HTTP/1.1\r\nHost: x\r\n" + headers + b"Connection: close\r\n\r\n" + body
+        await server.raw(request)
+        before = memory.resident_bytes()
+        told = [await server.raw(request) for _ in range(50)]
+
+        assert {one.split(b" ")[1] for one in told} == {status}
+        assert memory.resident_bytes() - before < 5 << 20
+        assert (await server.post({"ticker": "A"}))[0] == 200
+
+
+async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_error_of_ours(tmp_path, caplog):
+    async with running(tmp_path) as server:
+        for _ in range(20):
+            _, writer = await connect(server)
+            writer.write(HEAD + b'Content-Length: 100\r\n\r\n{"ticker":')
+            await asyncio.sleep(0.005)
+            writer.transport.abort()
+        await until(lambda: not server.service.in_flight)
+        await until(lambda: not server.service.door.connections_by_handler)
+
+    assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
+
+
 async def test_pipelined_requests_are_answered_in_order(tmp_path):
     async with running(tmp_path) as server:
         one = b"GET /api/analysis/A%d?detail=summary HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -179,8 +226,9 @@ async def server(tmp_path):
         yield server
 
 
-def test_no_body_at_all_costs_a_500_or_a_traceback(tmp_path, caplog):
-    """T26, on a small scale (the reading of bodies has a fuzz test of its own)."""
+@pytest.mark.parametrize("count", [200, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_no_body_at_all_costs_a_500_or_a_traceback(tmp_path, caplog, count):
+    """T26 (the reading of bodies has a fuzz test of its own)."""
 
     async def main():
         async with running(tmp_path) as server:
@@ -193,7 +241,7 @@ def test_no_body_at_all_costs_a_500_or_a_traceback(tmp_path, caplog):
                     msgspec.json.decode(await response.read())
 
             @given(bodies)
-            @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
             def fuzz(body):
                 asyncio.run_coroutine_threadsafe(post(body), loop).result(10)
 

@@ -43,7 +43,10 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert bq.analyze is not None
 
 
-def test_the_command_line_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BQ_STATE_DIR", str(tmp_path))
     lines = [line for block in blocks("sh") for line in block.splitlines() if "-m bq" in line]
     assert lines
     for line in lines:

@@ -12,9 +12,10 @@ from bq import schema
 from bq.errors import Failure, Problem, unknown_ticker
 from bq.scan import overview
 from bq.scan.ledger import Ledger
+from bq.scan.packing import unpack
 from bq.scan.records import ScanRow, ScanSpec, ScanTicker
 from bq.scan.scanner import BLOCK, Answer, Scanner
-from bq.scan.store import Store, unpack
+from bq.scan.store import Store
 from bq.scan.tables import answers, results
 from tests.scan.conftest import MOMENT
 from tests.serving.loop import run

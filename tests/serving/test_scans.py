@@ -21,6 +21,7 @@ from bq.scan.records import ScanSpec, ScanTicker
 from bq.scan.store import Store
 from bq.schema import Analysis
 from bq.serving import scans
+from tests.scan import postgres as postgresql
 from tests.serving.clock import FakeClock
 from tests.serving.fakes import FakeEngine, FakeMarket, Server, running
 from tests.serving.fakes import until as until_within
@@ -393,3 +394,38 @@ async def test_a_schedule_that_cannot_be_read_ends_the_start(tmp_path: Path, eng
     async with running(tmp_path, engine=engine, options={"leave": left.append}, scan_at="four") as server:
         assert server.service.boot_failure.problem.code == "bad_request"
     assert left == [70]
+
+
+@pytest.fixture
+def postgres():
+    try:
+        server = postgresql.Server()
+    except postgresql.NoServer as reason:
+        pytest.skip(str(reason))
+    server.start()
+    yield server
+    server.remove()
+
+
+async def test_a_database_server_that_dies_in_the_middle_costs_the_scan_time_and_nobody_else_anything(
+    tmp_path: Path, engine: Engine, postgres: postgresql.Server
+) -> None:
+    url = await asyncio.to_thread(postgres.create, "dies")
+    engine.delay_s = 0.02
+    async with running(tmp_path, engine=engine, market=Market(), database_url=url) as server:
+        told = await begun(server)
+        await until(lambda: server.service.scans.current.done > 0)
+        await asyncio.to_thread(postgres.kill)
+        acknowledged = server.service.scans.current.done
+        await until(lambda: server.service.scans.status().state == "waiting_for_database")
+        for number in range(20):
+            assert (await server.post({"ticker": f"NEW{number}"}))[0] == 200
+        assert (await server.get("/readyz"))[0] == 200
+        assert len(engine.analyzed) <= 150 + 20
+        await asyncio.to_thread(postgres.start)
+        status = await ended(server)
+
+        assert (status["state"], status["done"], status["failed"]) == ("completed", 150, 0)
+        assert 0 < acknowledged <= 150
+        assert len(engine.analyzed) == 150 + 20  # nothing was done twice
+        assert (await server.get(f"/api/task/{told['task_id']}"))[1]["result"]["done"] == 150

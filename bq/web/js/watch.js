@@ -12,11 +12,12 @@ export const REFRESH_S = 60;
 
 class Watch extends EventTarget {
   tickers = [];
-  known = new Map(); // ticker -> { item, at }: the last answer and when it came
+  known = new Map(); // ticker -> its last item
   waiting = new Set(); // asked for, not answered
   trouble = null; // { error, again }: why nothing comes, and when it will be tried again
   refreshedAt = null;
   #names = new Map();
+  #asking = 0; // streams under way
   #failures = 0;
   #timer = null;
   #started = null;
@@ -82,20 +83,23 @@ class Watch extends EventTarget {
   async ask(tickers) {
     if (!tickers.length) return;
     tickers.forEach((one) => this.waiting.add(one));
+    this.#asking += 1;
     this.#tell("state");
     try {
       for (let first = 0; first < tickers.length; first += LIST_LIMIT) {
         for await (const item of analyzeStream(tickers.slice(first, first + LIST_LIMIT), "summary")) this.#take(item);
       }
+      this.#asking -= 1;
       this.#succeed();
     } catch (error) {
+      this.#asking -= 1;
       this.#fail(error, () => this.#askMissing());
     }
   }
 
   #take(item) {
     if (item.status === "pending" || !this.waiting.delete(item.ticker)) return;
-    this.known.set(item.ticker, { item, at: Date.now() });
+    this.known.set(item.ticker, item);
     this.dispatchEvent(new CustomEvent("item", { detail: item.ticker }));
   }
 
@@ -104,7 +108,8 @@ class Watch extends EventTarget {
     this.#failures = 0;
     this.refreshedAt = Date.now();
     this.#tell("state");
-    if (this.waiting.size) this.#again(2, () => this.#askMissing()); // some were not ready by the deadline
+    // Some may not have been ready by the deadline.
+    if (this.waiting.size && !this.#asking) this.#again(2, () => this.#askMissing());
   }
 
   #fail(error, retry) {

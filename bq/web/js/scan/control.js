@@ -7,8 +7,9 @@ import { load } from "../store.js";
 
 const UNIVERSES = ["all", "sp500", "nasdaq100", "watchlist"];
 
-// `onDone` is called when a scan has ended since the page was opened.
-export function makeControl({ onDone }) {
+// `onScanned(any)` is called when the state is known first, and whenever a scan has ended: `any` says whether there is
+// a complete one, and so a ranking.
+export function makeControl({ onScanned }) {
   const state = h("div", { "aria-live": "polite" });
   const choice = h("select.field", { "aria-label": t("scan.universe") },
     UNIVERSES.map((name) => h("option", { value: name }, t(`universe.${name}`))));
@@ -19,7 +20,7 @@ export function makeControl({ onDone }) {
   const element = h("section.panel.scan", { "aria-labelledby": "scan" },
     h("div.row.between", {}, h("h2", { id: "scan" }, t("scan.title")), form), state, said);
   let events = null;
-  let running = null;
+  let running = null; // not known yet
 
   async function start() {
     const universe = choice.value === "watchlist" ? (load("tickers") ?? []) : choice.value;
@@ -58,6 +59,7 @@ export function makeControl({ onDone }) {
       if (error.code === undefined) throw error;
       form.hidden = error.status === 404;
       begin.disabled = false;
+      if (error.status === 404) onScanned(false);
       put(state, h("p.muted", {}, error.status === 404 ? t("scan.absent") : tCode("error", error.code)));
       return false;
     }
@@ -75,7 +77,7 @@ export function makeControl({ onDone }) {
     stop.disabled = !status.is_scanning;
     stop.hidden = !status.is_scanning;
     put(state, status.is_scanning ? progress(status) : rested(status));
-    if (running && !status.is_scanning) onDone();
+    if (running === null || (running && !status.is_scanning)) onScanned(status.last_scan !== null);
     running = status.is_scanning;
   }
 

@@ -160,6 +160,7 @@ function heading(analysis) {
         h("strong.spot", {}, f().money(analysis.current_price)),
         h("span.muted", {}, t("analyzer.asOf", { time: f().instant(x.as_of), source: tCode("source", x.source) })))),
     h("div.row", {},
-      h("button.button", { type: "button", onclick: share }, t("analyzer.share")),
+      // Browsers give no clipboard to a page that came without TLS.
+      navigator.clipboard && h("button.button", { type: "button", onclick: share }, t("analyzer.share")),
       h("button.button.reload", { type: "button" }, t("watchlist.refresh"))));
 }

@@ -5,13 +5,11 @@ import { f, t, tCode } from "../i18n.js";
 import { formatRoute } from "../router.js";
 import { extent, hasQuotes, toneOf } from "../verdict.js";
 
-// Make the card of a ticker from its last answer, or from none yet.
-// `entry` is { item, at } or undefined; `busy` tells that a newer answer is on its way.
-export function card(ticker, name, entry, busy, onRemove) {
-  const item = entry?.item;
+// Make the card of a ticker from the last answer, an item of the API, or from none yet.
+export function card(ticker, name, item, onRemove) {
   const ok = item?.status === "ok";
   const tone = ok ? toneOf(item.data) : "";
-  return h(`article.card${tone && `.${tone}`}`, { "data-ticker": ticker, "aria-busy": busy && !item ? "true" : null },
+  return h(`article.card${tone && `.${tone}`}`, { "data-ticker": ticker, "aria-busy": item ? null : "true" },
     head(ticker, name, ok ? chip(item.data) : null, onRemove),
     ok ? analysed(item) : item ? failed(item) : loading());
 }

@@ -12,7 +12,7 @@ const MOST_ROWS = 1000;
 export function openScan(into, route) {
   const filter = { ...route.query };
   const ranking = h("div");
-  const control = makeControl({ onDone: loadRanking });
+  const control = makeControl({ onScanned: (any) => (any ? loadRanking() : put(ranking, none())) });
   let closed = false;
   put(into, h("div.stack", {}, h("h1.unseen", {}, t("nav.scan")), control.element, ranking));
 
@@ -23,7 +23,7 @@ export function openScan(into, route) {
       if (!closed) put(ranking, rankingPanel(found, filter, (query) => replace("scan", "", query)));
     } catch (error) {
       if (error.code === undefined) throw error;
-      if (!closed) put(ranking, error.status === 404 ? none() : failed(error));
+      if (!closed) put(ranking, failed(error));
     }
   }
 
@@ -34,7 +34,6 @@ export function openScan(into, route) {
     h("p.strong", {}, tCode("error", error.code)), h("p", {}, error.message),
     h("p", {}, h("button.button", { type: "button", onclick: loadRanking }, t("state.now"))));
 
-  loadRanking();
   return () => {
     closed = true;
     control.close();

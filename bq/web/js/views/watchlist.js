@@ -52,10 +52,10 @@ export function openWatchlist(into, route, shell) {
       SORT_NAMES.map((name) => h("option", { value: name, selected: name === sort }, t(`sort.${name}`))));
   }
 
-  const analysisOf = (ticker) => watch.known.get(ticker)?.item.data ?? null;
+  const analysisOf = (ticker) => watch.known.get(ticker)?.data ?? null;
 
   function draw(ticker) {
-    const made = card(ticker, watch.nameOf(ticker), watch.known.get(ticker), watch.waiting.has(ticker), (one) => watch.remove(one));
+    const made = card(ticker, watch.nameOf(ticker), watch.known.get(ticker), (one) => watch.remove(one));
     cards.get(ticker)?.replaceWith(made);
     cards.set(ticker, made);
     return made;
@@ -85,7 +85,7 @@ export function openWatchlist(into, route, shell) {
   function count() {
     const tones = { buy: 0, watch: 0, avoid: 0, error: 0 };
     for (const ticker of watch.tickers) {
-      const item = watch.known.get(ticker)?.item;
+      const item = watch.known.get(ticker);
       if (item) tones[item.status === "ok" ? toneOf(item.data) : "error"] += 1;
     }
     const parts = Object.entries(tones).filter(([, n]) => n).map(([tone, n]) => t(`count.${tone}`, { count: n }));

@@ -466,7 +466,9 @@ class Candidate(Struct, frozen=True):
     ev_empirical: float | None
     ev_worst: float
     spread_share: Annotated[float, Meta(description="sum of the legs' half spreads over the maximum loss")]
-    score: Annotated[float, Meta(description="what the search ranks by: ev_bound over max_loss")]
+    score: Annotated[
+        float, Meta(description="what the search ranks by: ev_bound over the standard deviation of the profit")
+    ]
     legs: Annotated[list[str], Meta(description="OCC symbols, the quantity before each: 1x, -2x")]
     risk: Risk
 
@@ -481,7 +483,8 @@ class Search(Struct, frozen=True):
     front_size: Annotated[
         int,
         Meta(
-            description="candidates that no other beats in bound, probability and liquidity; `candidates` has the best"
+            description="candidates that no other of their expiry beats in score, probability and liquidity, among its "
+            "256 best by score; `candidates` has the best of all"
         ),
     ]
 

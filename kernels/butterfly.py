@@ -8,7 +8,7 @@ buy at the ask, sell at the bid, a fee for each of the four options. Amounts are
 few that were kept, `kernels.payoff` the whole distribution of one, `kernels.terminal` the tables that measures are.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ class Candidates(NamedTuple):
     best: Butterflies
     """The best by score, best first."""
     front: Butterflies
-    """The Pareto front of score, least pop and spread / max_loss, by score: none beats another in all three."""
+    """The Pareto front of the ranking value, least pop and spread / max_loss, best first: none beats another in all."""
     combinations: I64
     """All K1 < K2 < K3 of the row."""
     executable: I64
@@ -57,7 +57,7 @@ class Candidates(NamedTuple):
     positive: I64
     """Of those, the ones with a score above 0."""
     front_size: I64
-    """Members of the front before the list was cut; `front_capacity` means at least that many."""
+    """Members of the front before the list was cut, among the `front_capacity` best by score."""
     arbitrages: I64
     """Executable butterflies that cannot lose, fees paid: an arbitrage or, far more often, a stale quote."""
     arbitrage_legs: I64
@@ -83,6 +83,7 @@ def search(
     front: int = 32,
     front_capacity: int = 512,
     arbitrages: int = 8,
+    per: Literal["max_loss", "sd"] = "max_loss",
 ) -> Candidates:
     """Search every K1 < K2 < K3 of every expiry, broken wings included, in call, put and iron form.
 
@@ -98,8 +99,13 @@ def search(
         Discount factor to expiry, above 0.
     limits : Limits
         Filters before ranking.
-    top, front, front_capacity, arbitrages : int
-        Lengths of the lists; capacity of the front while it is being found (beyond it, late members are lost).
+    top, front, arbitrages : int
+        Lengths of the lists.
+    front_capacity : int
+        The front is that of so many best by score.
+    per : {"max_loss", "sd"}
+        What the lower bound is divided by: the maximum loss, or the standard deviation of the profit under the first
+        measure, which needs its `put_square`.
 
     Returns
     -------
@@ -125,6 +131,8 @@ def search(
     """
     if min(top, front, front_capacity, arbitrages) < 0:
         raise ValueError("lengths of lists must not be negative")
+    if per not in ("max_loss", "sd") or (per == "sd" and measures.put_square is None):
+        raise ValueError(f"per must be 'max_loss', or 'sd' with put_square, got {per!r}")
     book = read_quotes(quotes, fee, discount, limits)
     tables = read_measures(measures, book)
     n = book.strike.shape[0]
@@ -133,18 +141,24 @@ def search(
     best, members = np.full((n, top, 3), -1), np.full((n, front, 3), -1)
     arbitrage, gain = np.full((n, arbitrages, 3), -1), np.full((n, arbitrages), np.nan)
     sums = np.zeros((n, scan.SUMS))
+    front_size = np.zeros(n, dtype=np.int64)
     for row in np.flatnonzero(code == status.OK):
-        lists = [np.zeros((size, scan.KEPT)) for size in (top, front_capacity if front else 0, arbitrages)]
-        _scan_row(book, tables, limits, int(row), lists, sums[row])
+        pool, sure = np.zeros((max(top, front_capacity), scan.KEPT)), np.zeros((arbitrages, scan.KEPT))
+        _scan_row(book, tables, limits, per == "sd", int(row), pool, sure, sums[row])
         used = np.flatnonzero(np.isfinite(book.strike[row]))
-        sizes = sums[row, [scan.KEPT_BEST, scan.FRONT_SIZE, scan.KEPT_ARBITRAGES]].astype(int)
-        kept = [part[:size] for part, size in zip(lists, sizes, strict=True)]
-        kept[1] = kept[1][np.lexsort((kept[1][:, 1], kept[1][:, 0], -kept[1][:, 3]))][:front]
-        for part, target in zip(kept, (best[row], members[row], arbitrage[row]), strict=True):
+        pool = pool[: int(sums[row, scan.KEPT_BEST])]
+        sure = sure[: int(sums[row, scan.KEPT_ARBITRAGES])]
+        ranked = pool[np.lexsort((pool[:, 0], pool[:, 2], pool[:, 1], -pool[:, 3]))]
+        by_front = pool[np.lexsort((pool[:, 1], pool[:, 0], pool[:, 5], -pool[:, 4], -pool[:, 3]))][:front_capacity]
+        member = np.zeros(len(by_front), dtype=np.bool_)
+        scan.find_front(np.ascontiguousarray(by_front[:, 3:]), member)
+        front_size[row] = member.sum()
+        lists = ((best[row], ranked[:top]), (members[row], by_front[member][:front]), (arbitrage[row], sure))
+        for target, part in lists:
             target[: len(part)] = used[part[:, :3].astype(int)]
-        gain[row, : sizes[2]] = kept[2][:, 3]
+        gain[row, : len(sure)] = sure[:, 3]
     prior_mean, prior_variance = _prior(sums)
-    count = sums[:, : scan.SUM_X].astype(np.int64)
+    count = sums[:, : scan.KEPT_BEST].astype(np.int64)
     size = book.listed.astype(np.int64)
     return Candidates(
         best=_shrink(describe(book, tables, best, limits.errors), prior_mean, prior_variance, limits.errors),
@@ -152,11 +166,11 @@ def search(
         combinations=np.where(code == status.OK, size * (size - 1) * (size - 2) // 6, 0),
         executable=count[:, scan.EXECUTABLE],
         too_small=count[:, scan.SMALL_LOSS],
-        small_reward=sums[:, scan.SMALL_REWARD].astype(np.int64),
+        small_reward=count[:, scan.SMALL_REWARD],
         pop_outside=count[:, scan.POP_OUTSIDE],
         eligible=count[:, scan.ELIGIBLE],
-        positive=sums[:, scan.POSITIVE].astype(np.int64),
-        front_size=count[:, scan.FRONT_SIZE],
+        positive=count[:, scan.POSITIVE],
+        front_size=front_size,
         arbitrages=count[:, scan.ARBITRAGES],
         arbitrage_legs=arbitrage,
         arbitrage_gain=gain,
@@ -192,45 +206,40 @@ def evaluate(
     return describe(book, tables, np.where(good[..., None], index, -1), wide.errors)
 
 
-def _scan_row(book: Book, tables: Tables, limits: Limits, row: int, lists: list[F64], sums: F64) -> None:
+def _scan_row(
+    book: Book, tables: Tables, limits: Limits, per_sd: bool, row: int, pool: F64, arbitrage: F64, sums: F64
+) -> None:
     """Lay out the table of one expiry, listed strikes first, and run the scan over it."""
     used = np.flatnonzero(np.isfinite(book.strike[row]))
     present = np.flatnonzero(tables.present[:, row])
-    factors = tables.put_shift.shape[0]
+    columns = tables.put_shift.shape[0]
     # one chunk of columns more than needed: a chunk of lanes may begin at any lower strike and reads a whole one
-    t = np.zeros((scan.FIRST_MEASURE + len(present) * (2 + factors) + 1, scan.STRIDE))
+    t = np.zeros((scan.FIRST_MEASURE + len(present) * (2 + columns) + 1, scan.STRIDE))
     t[scan.STRIKE] = np.inf  # no wing reaches the padding
     t[[scan.BUY_CALL, scan.BUY_PUT]] = np.inf
     for column, values in enumerate(book[:7]):
         t[column, : len(used)] = values[row, used]
     cdf = np.zeros((len(present), tables.cdf.shape[2] + 4))
     cdf[:, -2:] = 1.0
+    factors = np.zeros(len(present), dtype=np.int64)
     for place, j in enumerate(present):
-        first = scan.FIRST_MEASURE + place * (2 + factors)
+        first = scan.FIRST_MEASURE + place * (2 + columns)
         t[first, : len(used)] = tables.put_value[j, row, used]
         if tables.put_square is not None:
             t[first + 1, : len(used)] = tables.put_square[j, row, used]
-        t[first + 2 : first + 2 + factors, : len(used)] = tables.put_shift[:, j, row][:, used]
+        shift = tables.put_shift[:, j, row][:, used]
+        t[first + 2 : first + 2 + columns, : len(used)] = shift
+        factors[place] = columns if shift.any() else 0
         cdf[place, 2:-2] = tables.cdf[j, row]
-    fees = book.fees[row]
-    terms = np.array(
-        [
-            fees,
-            book.discount[row],
-            tables.grid_low[row],
-            1.0 / tables.grid_step[row],
-            limits.loss_in_fees * fees,
-            limits.pop_low,
-            limits.pop_high,
-            limits.errors,
-            limits.reward_share,
-        ]
-    )
-    best, front, arbitrage = lists
+    terms = np.empty(scan.TERMS)
+    terms[scan.FEES] = book.fees[row]
+    terms[scan.DISCOUNT] = book.discount[row]
+    terms[scan.GRID_LOW], terms[scan.PER_STEP] = tables.grid_low[row], 1.0 / tables.grid_step[row]
+    terms[scan.LEAST_LOSS] = limits.loss_in_fees * book.fees[row]
+    terms[scan.POP_LOW], terms[scan.POP_HIGH] = limits.pop_low, limits.pop_high
+    terms[scan.ERRORS], terms[scan.REWARD], terms[scan.PER_SD] = limits.errors, limits.reward_share, per_sd
     over_paths = np.ascontiguousarray(tables.over_paths[present, row])
-    scan.scan_expiry(
-        t.ravel(), len(used), cdf, np.arange(len(present)), factors, over_paths, terms, best, front, arbitrage, sums
-    )
+    scan.scan_expiry(t.ravel(), len(used), cdf, factors, columns, over_paths, terms, pool, arbitrage, sums)
 
 
 def _prior(sums: F64) -> tuple[F64, F64]:

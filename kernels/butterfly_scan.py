@@ -7,6 +7,9 @@ so their costs plus those constants, discounted, are costs of the same thing, an
 Rule of the file: an expiry is one flat table, column c of strike i at `c * STRIDE + i`, and the
 lower strikes are the lanes, in chunks that start at strike 0 (with the upper ones as lanes, from b + 1 on, LLVM could
 not prove any index positive and vectorised nothing: 690 instead of 320 us for 60 strikes).
+What most butterflies fall to is computed in lanes; break-evens, probabilities and spreads are looked up one at a time
+for those that are left, and the best are kept in a heap, among whom the Pareto front is found at the end: whatever
+beats one of the best by score is one of the best by score.
 No contraction anywhere, so that the search and the description of one butterfly agree to the bit.
 The doors are in `kernels.butterfly`.
 """
@@ -16,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from kernels._arrays import F64, I64
+from kernels._arrays import F64, I64, Bool
 from kernels._jit import kernel, scalar
 
 MAX_STRIKES: Final = 512
@@ -38,40 +41,87 @@ FIRST_MEASURE: Final = 7
 CHUNK: Final = 16
 # Columns of a chunk of lower strikes.
 _COST: Final = 0
-_SPREAD: Final = CHUNK
-_LOSS: Final = 2 * CHUNK
-_LOW: Final = 3 * CHUNK
-_HIGH: Final = 4 * CHUNK
-_EV: Final = 5 * CHUNK
-_SE: Final = 6 * CHUNK
-_LCB: Final = 7 * CHUNK
-_POP: Final = 8 * CHUNK
-_VARIANCE: Final = 9 * CHUNK
+_LOSS: Final = CHUNK
+_EV: Final = 2 * CHUNK
+_SE: Final = 3 * CHUNK
+_LCB: Final = 4 * CHUNK
+_VARIANCE: Final = 5 * CHUNK
+_SQUARE: Final = 6 * CHUNK
+_FIRST: Final = 7 * CHUNK  # of the first measure
+_LANES: Final = 8
 
-# Columns of the kept ones: lower, middle, upper, then what they are kept for.
+# Columns of the kept ones: lower, middle, upper, score, probability, spread over maximum loss.
 KEPT: Final = 6
 # Columns of the counts and sums of a row.
 EXECUTABLE: Final = 0
 SMALL_LOSS: Final = 1
-POP_OUTSIDE: Final = 2
-ELIGIBLE: Final = 3
-ARBITRAGES: Final = 4
-FRONT_SIZE: Final = 5
-SUM_X: Final = 6
-SUM_XX: Final = 7
-SUM_SE2: Final = 8
-KEPT_BEST: Final = 9
-KEPT_ARBITRAGES: Final = 10
-POSITIVE: Final = 11
-SMALL_REWARD: Final = 12
-SUMS: Final = 13
+SMALL_REWARD: Final = 2
+POP_OUTSIDE: Final = 3
+ELIGIBLE: Final = 4
+POSITIVE: Final = 5
+ARBITRAGES: Final = 6
+KEPT_BEST: Final = 7
+KEPT_ARBITRAGES: Final = 8
+SUM_X: Final = 9
+SUM_XX: Final = 10
+SUM_SE2: Final = 11
+SUMS: Final = 12
+# Terms of an expiry.
+FEES: Final = 0
+DISCOUNT: Final = 1
+GRID_LOW: Final = 2
+PER_STEP: Final = 3
+LEAST_LOSS: Final = 4
+POP_LOW: Final = 5
+POP_HIGH: Final = 6
+ERRORS: Final = 7
+REWARD: Final = 8
+PER_SD: Final = 9
+TERMS: Final = 10
 
 
 @scalar
-def _add_simulation_error(
-    t: F64, low: F64, strikes: F64, line: F64, b: int, c: int, k2: float, k3: float, scale: float
-) -> None:
-    """Add the variance of a mean over paths: the payoff's, from the moments I and J of puts, over their number.
+def _price_lanes(t: F64, low: F64, line: F64, b: int, c: int, terms: F64) -> None:
+    """Cost (inf where not executable) and maximum loss of the lower strikes of one chunk."""
+    fees, d = terms[FEES], terms[DISCOUNT]
+    k2, k3 = t[b], t[c]
+    high_wing = k3 - k2
+    call_bc = t[BUY_CALL * STRIDE + c] - 2.0 * t[SELL_CALL * STRIDE + b]
+    put_bc = t[BUY_PUT * STRIDE + c] - 2.0 * t[SELL_PUT * STRIDE + b]
+    iron_bc = t[BUY_CALL * STRIDE + c] - t[SELL_PUT * STRIDE + b] - t[SELL_CALL * STRIDE + b] + d * high_wing
+    for i in range(CHUNK):
+        low_wing = k2 - low[i]
+        tail = high_wing - low_wing
+        call = low[BUY_CALL * STRIDE + i] + call_bc + d * tail
+        put = low[BUY_PUT * STRIDE + i] + put_bc
+        iron = low[BUY_PUT * STRIDE + i] + iron_bc
+        cost = min(min(call, put), iron) + fees if low_wing > 0.0 else math.inf
+        line[_COST + i] = cost
+        line[_LOSS + i] = cost - d * min(tail, 0.0)
+        line[_LCB + i] = math.inf
+
+
+@scalar
+def _spread_of(t: F64, a: int, b: int, c: int, d: float) -> float:
+    """Add up the half spreads of the cheapest form, found as in `_price_lanes`."""
+    high_wing = t[c] - t[b]
+    tail = high_wing - (t[b] - t[a])
+    call = t[BUY_CALL * STRIDE + a] + (t[BUY_CALL * STRIDE + c] - 2.0 * t[SELL_CALL * STRIDE + b]) + d * tail
+    put = t[BUY_PUT * STRIDE + a] + (t[BUY_PUT * STRIDE + c] - 2.0 * t[SELL_PUT * STRIDE + b])
+    iron = t[BUY_PUT * STRIDE + a] + (
+        t[BUY_CALL * STRIDE + c] - t[SELL_PUT * STRIDE + b] - t[SELL_CALL * STRIDE + b] + d * high_wing
+    )
+    cheapest = min(min(call, put), iron)
+    if call == cheapest:
+        return t[HALF_CALL * STRIDE + a] + (t[HALF_CALL * STRIDE + c] + 2.0 * t[HALF_CALL * STRIDE + b])
+    if put == cheapest:
+        return t[HALF_PUT * STRIDE + a] + (t[HALF_PUT * STRIDE + c] + 2.0 * t[HALF_PUT * STRIDE + b])
+    return t[HALF_PUT * STRIDE + a] + (t[HALF_CALL * STRIDE + c] + t[HALF_PUT * STRIDE + b] + t[HALF_CALL * STRIDE + b])
+
+
+@scalar
+def _square_lanes(t: F64, low: F64, strikes: F64, line: F64, b: int, c: int, k2: float, k3: float, d: float) -> None:
+    """Variance of the profit, from the moments I and J of puts.
 
     E[payoff**2] = J3 - 4 W2 I2 - J1 + 2 (W2 - W1) I1, W1 and W2 being the wings' widths.
     """
@@ -81,48 +131,7 @@ def _add_simulation_error(
     for i in range(CHUNK):
         mean = low[i] + base
         square = constant - low[STRIDE + i] + 2.0 * (high_wing - (k2 - strikes[i])) * low[i]
-        line[_VARIANCE + i] += scale * max(square - mean * mean, 0.0)
-
-
-@scalar
-def _price_lanes(t: F64, low: F64, line: F64, cell: I64, b: int, c: int, terms: F64, last: float) -> None:
-    """Cost, spread, maximum loss and break-evens (as grid positions) of the lower strikes of one chunk."""
-    fees, d, x0, ih = terms[0], terms[1], terms[2], terms[3]
-    k2, k3 = t[b], t[c]
-    high_wing = k3 - k2
-    call_bc = t[BUY_CALL * STRIDE + c] - 2.0 * t[SELL_CALL * STRIDE + b]
-    put_bc = t[BUY_PUT * STRIDE + c] - 2.0 * t[SELL_PUT * STRIDE + b]
-    iron_bc = t[BUY_CALL * STRIDE + c] - t[SELL_PUT * STRIDE + b] - t[SELL_CALL * STRIDE + b] + d * high_wing
-    half_call = t[HALF_CALL * STRIDE + c] + 2.0 * t[HALF_CALL * STRIDE + b]
-    half_put = t[HALF_PUT * STRIDE + c] + 2.0 * t[HALF_PUT * STRIDE + b]
-    half_iron = t[HALF_CALL * STRIDE + c] + t[HALF_PUT * STRIDE + b] + t[HALF_CALL * STRIDE + b]
-    over = 1.0 / d
-    for i in range(CHUNK):
-        k1 = low[i]
-        low_wing = k2 - k1
-        tail = high_wing - low_wing
-        call = low[BUY_CALL * STRIDE + i] + call_bc + d * tail
-        put = low[BUY_PUT * STRIDE + i] + put_bc
-        iron = low[BUY_PUT * STRIDE + i] + iron_bc
-        spread_call = low[HALF_CALL * STRIDE + i] + half_call
-        spread_put = low[HALF_PUT * STRIDE + i] + half_put
-        spread_iron = low[HALF_PUT * STRIDE + i] + half_iron
-        cheapest = min(min(call, put), iron)
-        other = spread_put if put == cheapest else spread_iron
-        cost = cheapest + fees if low_wing > 0.0 else math.inf
-        x = cost * over
-        line[_COST + i] = cost
-        line[_SPREAD + i] = spread_call if call == cheapest else other
-        line[_LOSS + i] = cost - d * min(tail, 0.0)
-        low_end = min(max((k1 + (x - tail) - x0) * ih, 0.0), last) + 2.0 if x > tail else 0.0
-        high_end = min(max((k3 - x - x0) * ih, 0.0), last) + 2.0 if x > 0.0 else last + 4.0
-        low_cell, high_cell = np.int32(low_end), np.int32(high_end)
-        cell[i] = low_cell
-        cell[CHUNK + i] = high_cell
-        line[_LOW + i] = low_end - low_cell
-        line[_HIGH + i] = high_end - high_cell
-        line[_LCB + i] = math.inf
-        line[_POP + i] = math.inf
+        line[_SQUARE + i] = d * d * max(square - mean * mean, 0.0)
 
 
 @scalar
@@ -146,16 +155,52 @@ def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors
 
 
 @scalar
-def _probability_lanes(line: F64, cell: I64, cdf: F64) -> None:
-    """Probability of a profit under one measure; keeps the least.
+def _least_probability(t: F64, a: int, b: int, c: int, cost: float, terms: F64, cdf: F64) -> float:
+    """Find the least probability of a profit among the measures, linear between grid points."""
+    last = cdf.shape[1] - 5.000001  # the cell before the last point, whatever the rounding
+    k1, k2, k3 = t[a], t[b], t[c]
+    tail = (k3 - k2) - (k2 - k1)
+    x = cost * (1.0 / terms[DISCOUNT])
+    x0, ih = terms[GRID_LOW], terms[PER_STEP]
+    low_end = min(max((k1 + (x - tail) - x0) * ih, 0.0), last) + 2.0 if x > tail else 0.0
+    high_end = min(max((k3 - x - x0) * ih, 0.0), last) + 2.0 if x > 0.0 else last + 4.0
+    low_cell, high_cell = int(low_end), int(high_end)
+    low_share, high_share = low_end - low_cell, high_end - high_cell
+    least = math.inf
+    for j in range(cdf.shape[0]):
+        below = cdf[j, low_cell] + low_share * (cdf[j, low_cell + 1] - cdf[j, low_cell])
+        above = cdf[j, high_cell] + high_share * (cdf[j, high_cell + 1] - cdf[j, high_cell])
+        least = min(least, max(above - below, 0.0))
+    return least
 
-    The lookups stay scalar: LLVM cannot tell that the stores do not change the table, so it makes no gathers of them.
-    """
-    for i in range(CHUNK):
-        low, high = np.uint64(cell[i]), np.uint64(cell[CHUNK + i])
-        below = cdf[low] + line[_LOW + i] * (cdf[low + np.uint64(1)] - cdf[low])
-        above = cdf[high] + line[_HIGH + i] * (cdf[high + np.uint64(1)] - cdf[high])
-        line[_POP + i] = min(line[_POP + i], max(above - below, 0.0))
+
+@scalar
+def _swap(pool: F64, i: int, j: int) -> None:
+    for column in range(KEPT):
+        pool[i, column], pool[j, column] = pool[j, column], pool[i, column]
+
+
+@scalar
+def _push(pool: F64, size: int, a: int, b: int, c: int, score: float, pop: float, spread: float) -> int:
+    """Put into a heap with the least score on top, in place of that one where it is full; returns its size."""
+    if size < pool.shape[0]:
+        i = size
+        size += 1
+    else:
+        i = 0
+    pool[i, 0], pool[i, 1], pool[i, 2], pool[i, 3], pool[i, 4], pool[i, 5] = a, b, c, score, pop, spread
+    while i > 0 and pool[(i - 1) // 2, 3] > pool[i, 3]:
+        _swap(pool, i, (i - 1) // 2)
+        i = (i - 1) // 2
+    while 2 * i + 1 < size:
+        child = 2 * i + 1
+        if child + 1 < size and pool[child + 1, 3] < pool[child, 3]:
+            child += 1
+        if not pool[child, 3] < pool[i, 3]:
+            break
+        _swap(pool, i, child)
+        i = child
+    return size
 
 
 @scalar
@@ -173,98 +218,106 @@ def _keep(kept: F64, size: int, a: int, b: int, c: int, value: float) -> int:
     return size
 
 
-@scalar
-def _to_front(front: F64, size: int, a: int, b: int, c: int, score: float, pop: float, spread: float) -> int:
-    """Add a butterfly to the Pareto front if no member is at least as good in everything; drop those it beats.
+@kernel("void(float64[:, ::1], boolean[::1])", fast=frozenset())
+def find_front(points: F64, member: Bool) -> None:
+    """Mark the rows that no earlier row equals or beats; sorted by score, probability, then spread, best first.
 
-    A member that beats a newcomer moves one place up, so that the next ones meet it sooner.
+    points: score and probability (larger is better), spread (smaller is).
     """
-    i = 0
-    while i < size:
-        if front[i, 3] >= score and front[i, 4] >= pop and front[i, 5] <= spread:
-            if i > 0:
-                for j in range(KEPT):
-                    front[i - 1, j], front[i, j] = front[i, j], front[i - 1, j]
-            return size
-        if score >= front[i, 3] and pop >= front[i, 4] and spread <= front[i, 5]:
-            size -= 1
-            for j in range(KEPT):
-                front[i, j] = front[size, j]
-        else:
-            i += 1
-    if size == front.shape[0]:
-        return size
-    front[size, 0], front[size, 1], front[size, 2] = a, b, c
-    front[size, 3], front[size, 4], front[size, 5] = score, pop, spread
-    return size + 1
+    front = np.empty(points.shape[0], np.int64)
+    size = 0
+    for i in range(points.shape[0]):
+        beaten = False
+        for k in range(size):
+            j = front[k]
+            if points[j, 1] >= points[i, 1] and points[j, 2] <= points[i, 2]:
+                beaten = True
+                break
+        member[i] = not beaten
+        if not beaten:
+            front[size] = i
+            size += 1
 
 
 @kernel(
     "void(float64[::1], int64, float64[:, ::1], int64[::1], int64, float64[::1], float64[::1], float64[:, ::1],"
-    "float64[:, ::1], float64[:, ::1], float64[::1])",
+    "float64[:, ::1], float64[::1])",
     fast=frozenset(),
 )
 def scan_expiry(
     t: F64,
     n: int,
     cdf: F64,
-    measures: I64,
-    factors: int,
+    factors: I64,
+    columns: int,
     over_paths: F64,
     terms: F64,
-    best: F64,
-    front: F64,
+    pool: F64,
     arbitrage: F64,
     sums: F64,
 ) -> None:
-    """Go through all butterflies. terms: fees, discount, grid low, 1/step, least loss, POP limits, errors, reward."""
-    d, least_loss, pop_low, pop_high, errors = terms[1], terms[4], terms[5], terms[6], terms[7]
-    reward = terms[8]
-    last = cdf.shape[1] - 5.000001  # the cell before the last point, whatever the rounding
-    line, cell = np.empty(10 * CHUNK), np.empty(2 * CHUNK, np.int64)
-    kept = kept_arbitrages = front_size = executable = arbitrages = small = outside = eligible = positive = 0
-    unrewarded = 0
+    """Go through all butterflies of one expiry; measure j has `factors[j]` sources of error, of `columns` laid out."""
+    d, least_loss, errors, reward, per_sd = (
+        terms[DISCOUNT],
+        terms[LEAST_LOSS],
+        terms[ERRORS],
+        terms[REWARD],
+        terms[PER_SD] > 0.0,
+    )
+    line = np.empty(_LANES * CHUNK)
+    kept = kept_arbitrages = executable = arbitrages = small = unrewarded = outside = eligible = positive = 0
     sum_x = sum_xx = sum_se2 = 0.0
     for b in range(1, n - 1):
         for c in range(b + 1, n):
+            peak = d * (t[c] - t[b])
             for start in range(0, b, CHUNK):
                 low = t[start:]
-                _price_lanes(t, low, line, cell, b, c, terms, last)
-                for j in range(measures.size):
-                    column = (FIRST_MEASURE + measures[j] * (2 + factors)) * STRIDE
+                _price_lanes(t, low, line, b, c, terms)
+                for j in range(factors.size):
+                    column = (FIRST_MEASURE + j * (2 + columns)) * STRIDE
+                    if over_paths[j] > 0.0 or (j == 0 and per_sd):
+                        _square_lanes(t[column:], low[column:], low, line, b, c, t[b], t[c], d)
                     for i in range(CHUNK):
-                        line[_VARIANCE + i] = 0.0
-                    if over_paths[measures[j]] > 0.0:
-                        scale = d * d * over_paths[measures[j]]
-                        _add_simulation_error(t[column:], low[column:], low, line, b, c, t[b], t[c], scale)
-                    _expect_lanes(t[column:], low[column:], line, b, c, d, factors, errors)
-                    _probability_lanes(line, cell, cdf[measures[j]])
+                        line[_VARIANCE + i] = over_paths[j] * line[_SQUARE + i] if over_paths[j] > 0.0 else 0.0
+                    _expect_lanes(t[column:], low[column:], line, b, c, d, factors[j], errors)
+                    if j == 0 and per_sd:
+                        for i in range(CHUNK):
+                            line[_FIRST + i] = line[_SQUARE + i]
                 for i in range(min(CHUNK, b - start)):
-                    if not line[_COST + i] < math.inf:
+                    cost, loss = line[_COST + i], line[_LOSS + i]
+                    if not cost < math.inf:
                         continue
                     executable += 1
-                    a, loss, pop = start + i, line[_LOSS + i], line[_POP + i]
                     if loss <= 0.0:
                         arbitrages += 1
-                        kept_arbitrages = _keep(arbitrage, kept_arbitrages, a, b, c, -loss)
+                        kept_arbitrages = _keep(arbitrage, kept_arbitrages, start + i, b, c, -loss)
                     elif loss < least_loss:
                         small += 1
-                    elif d * (t[c] - t[b]) - line[_COST + i] < reward * loss:
+                    elif peak - cost < reward * loss:
                         unrewarded += 1
-                    elif not (pop >= pop_low and pop <= pop_high):
-                        outside += 1
                     else:
+                        pop = _least_probability(t, start + i, b, c, cost, terms, cdf)
+                        if not (pop >= terms[POP_LOW] and pop <= terms[POP_HIGH]):
+                            outside += 1
+                            continue
                         eligible += 1
                         over = 1.0 / loss
-                        score, x, se = line[_LCB + i] * over, line[_EV + i] * over, line[_SE + i] * over
-                        positive += score > 0.0
+                        x, se = line[_EV + i] * over, line[_SE + i] * over
                         sum_x += x
                         sum_xx += x * x
                         sum_se2 += se * se
-                        kept = _keep(best, kept, a, b, c, score)
-                        if front.shape[0] > 0:
-                            front_size = _to_front(front, front_size, a, b, c, score, pop, line[_SPREAD + i] * over)
+                        score = line[_LCB + i] * over
+                        positive += score > 0.0
+                        if per_sd:
+                            score = line[_LCB + i] / max(math.sqrt(line[_FIRST + i]), 1e-300)
+                        if kept < pool.shape[0] or (kept > 0 and score > pool[0, 3]):
+                            spread = _spread_of(t, start + i, b, c, d) * over
+                            kept = _push(pool, kept, start + i, b, c, score, pop, spread)
     sums[EXECUTABLE], sums[ARBITRAGES], sums[SMALL_LOSS], sums[POP_OUTSIDE] = executable, arbitrages, small, outside
     sums[ELIGIBLE], sums[SUM_X], sums[SUM_XX], sums[SUM_SE2] = eligible, sum_x, sum_xx, sum_se2
-    sums[KEPT_BEST], sums[KEPT_ARBITRAGES], sums[FRONT_SIZE] = kept, kept_arbitrages, front_size
-    sums[POSITIVE], sums[SMALL_REWARD] = positive, unrewarded
+    sums[KEPT_BEST], sums[KEPT_ARBITRAGES], sums[POSITIVE], sums[SMALL_REWARD] = (
+        kept,
+        kept_arbitrages,
+        positive,
+        unrewarded,
+    )

@@ -74,7 +74,6 @@ def _search(f: Findings) -> schema.Search | None:
 def _candidate(ticker: str, choice: Choice, risk: schema.Risk) -> schema.Candidate:
     d, p, rounded = choice.design, choice.design.position, _round_risk(risk)
     strikes = (p.lower, p.center, p.upper)
-    bound = risk.ev_bound if risk.ev_bound is not None else choice.score * p.max_loss
     return schema.Candidate(
         expiry=str(d.expiry),
         form=p.form,
@@ -94,7 +93,7 @@ def _candidate(ticker: str, choice: Choice, risk: schema.Risk) -> schema.Candida
         ev_empirical=rounded.ev_empirical,
         ev_worst=rounded.ev_worst,
         spread_share=number(p.half_spreads / p.max_loss),
-        score=number(bound / p.max_loss),
+        score=number(choice.score),
         legs=[
             f"{leg.quantity}x {occ_symbol(ticker, str(d.expiry), leg.is_call, strikes[leg.strike])}"
             for leg in LEGS[p.form]

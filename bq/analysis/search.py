@@ -1,10 +1,10 @@
 """The search for a butterfly: every listed K1 < K2 < K3 of every usable expiry, for a whole batch in one kernel call.
 
-What ranks and what is claimed is written down in docs/decisions/0006-the-search.md. In short: candidates are ranked by
-the lower bound of their expected profit, after spread and commission, per dollar at risk, under the two measures that
-are opinions (forecast and history; what the market's own smile says of its own quotes is minus the costs). The bound
-holds for all candidates at once, whichever is picked, and a quote that is cheaper than the smile of its neighbours
-gives no credit: that is what the best of thousands would otherwise be picked for.
+What ranks and what is claimed is written down in docs/decisions/0030-the-search.md. In short: candidates are ranked by
+the lower bound of their expected profit, after spread and commission, over its standard deviation, under the two
+measures that are opinions (forecast and history; what the market's own smile says of its own quotes is minus the
+costs). The bound holds for all candidates at once, whichever is picked, and a quote that is cheaper than the smile of
+its neighbours gives no credit: that is what the best of thousands would otherwise be picked for.
 """
 
 import math
@@ -25,13 +25,10 @@ from kernels.smile import Svi
 
 POINTS: Final = 1025
 REACH: Final = 6.0  # standard deviations that the grid of the distribution functions covers
-TOP, FRONT, SHOWN = 10, 96, 8
+TOP, FRONT, SHOWN = 10, 32, 8
+POOL: Final = 256  # best of an expiry among which its front is found
 REWARD_SHARE: Final = 0.5
-"""Least maximum profit over maximum loss.
-
-Where nothing is worth buying, costs per dollar at risk are least for a wing at the last listed strike: 35 dollars at
-risk for 4, which nobody calls a butterfly.
-"""
+"""Least maximum profit over maximum loss: 35 dollars at risk for 4, with a wing at the last strike, is no butterfly."""
 _FORECAST, _EMPIRICAL, _MARKET = 0, 1, 2
 
 
@@ -40,7 +37,7 @@ class Choice(NamedTuple):
 
     slice: Slice
     design: Design
-    score: float  # lower bound of the expected profit over the maximum loss, luck with the quotes taken off
+    score: float  # lower bound of the expected profit, luck with the quotes taken off, over its standard deviation
     ev_shrunk: float
     spread_share: float  # half spreads over the maximum loss
 
@@ -49,7 +46,7 @@ class Found(NamedTuple):
     """What the search of one ticker came to."""
 
     choices: list[Choice]  # the Pareto front of score, probability and liquidity; the best first
-    front_size: int
+    front_size: int  # of the expiries' fronts together
     examined: int
     passed: int
     positive: int
@@ -96,15 +93,25 @@ def look(slices: Sequence[Slice], outlooks: Sequence[Outlook], fee: float) -> di
         None if measures.put_square is None else np.asarray(measures.put_square)[:_MARKET],
         None if measures.paths is None else np.asarray(measures.paths)[:_MARKET],
     )
-    result = butterfly.search(quotes, opinions, fee, discount, limits=limits, top=TOP, front=FRONT, arbitrages=0)
+    result = butterfly.search(
+        quotes,
+        opinions,
+        fee,
+        discount,
+        limits=limits,
+        top=TOP,
+        front=FRONT,
+        front_capacity=POOL,
+        arbitrages=0,
+        per="sd",
+    )
     legs = np.concatenate([result.best.legs, result.front.legs], axis=1)
     kept = butterfly.evaluate(quotes, measures, legs, fee, discount, limits=limits)
     bound = np.concatenate([result.best.ev_lcb, result.front.ev_lcb], axis=1)
     shrunk = np.concatenate([result.best.ev_shrunk, result.front.ev_shrunk], axis=1)
     # What the quotes are cheaper than the smile's value, with the costs of trading added back.
     luck = np.maximum(kept.ev[..., _MARKET] + kept.spread + 4.0 * fee, 0.0)
-    score = (bound - luck) / kept.max_loss
-    sharpness = (bound - luck) / kept.pnl_sd[..., _FORECAST]
+    score = (bound - luck) / kept.pnl_sd[..., _FORECAST]
     probability, illiquid = kept.pop[..., _FORECAST], kept.spread / kept.max_loss
     by_owner: dict[int, list[int]] = {}
     for i, s in enumerate(slices):
@@ -113,11 +120,7 @@ def look(slices: Sequence[Slice], outlooks: Sequence[Outlook], fee: float) -> di
     for owner, rows in by_owner.items():
         points = np.stack([score[rows], probability[rows], -illiquid[rows]], axis=-1).reshape(-1, 3)
         places = [(row, column) for row in rows for column in range(legs.shape[1])]
-        front = pareto(points)
-        if not any(points[i, 0] > 0.0 for i in front):
-            # Where everything loses, the least loss per dollar at risk is that of a far wing which never pays; per
-            # dollar of fluctuation, it is that of the butterfly with the least costs for what it does.
-            front.sort(key=lambda i: -float(sharpness[places[i]]))
+        front = pareto(points, most=2 * SHOWN)
         choices = []
         for i in front:
             row, column = places[i]
@@ -134,11 +137,11 @@ def look(slices: Sequence[Slice], outlooks: Sequence[Outlook], fee: float) -> di
                 )
             if len(choices) == SHOWN:
                 break
-        found[owner] = _found(result, rows, choices, len(front))
+        found[owner] = _found(result, rows, choices)
     return found
 
 
-def _found(result: butterfly.Candidates, rows: list[int], choices: list[Choice], front_size: int) -> Found:
+def _found(result: butterfly.Candidates, rows: list[int], choices: list[Choice]) -> Found:
     def count(name: str) -> int:
         return int(getattr(result, name)[rows].sum())
 
@@ -152,7 +155,7 @@ def _found(result: butterfly.Candidates, rows: list[int], choices: list[Choice],
     ]
     return Found(
         choices,
-        front_size,
+        count("front_size"),
         examined,
         count("eligible"),
         count("positive"),
@@ -160,13 +163,15 @@ def _found(result: butterfly.Candidates, rows: list[int], choices: list[Choice],
     )
 
 
-def pareto(points: F64) -> list[int]:
+def pareto(points: F64, most: int) -> list[int]:
     """List the rows that no other equals or beats in every column, best first column first; equal rows count once.
 
     Parameters
     ----------
     points : (n, k) float64
         Larger is better; rows with NaN are left out.
+    most : int
+        Where to stop.
     """
     rows = np.flatnonzero(np.isfinite(points).all(axis=1))
     order = rows[np.lexsort(tuple(-points[rows, j] for j in reversed(range(points.shape[1]))))]
@@ -175,6 +180,8 @@ def pareto(points: F64) -> list[int]:
         # Sorted by the first column: only earlier rows can beat this one.
         if not front or not (points[front] >= points[row]).all(axis=1).any():
             front.append(int(row))
+            if len(front) == most:
+                break
     return front
 
 

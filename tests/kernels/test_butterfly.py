@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from kernels import butterfly, status
+from kernels import butterfly, status, terminal
 from tests.references import butterfly as reference
 
 FEE = 0.0065
@@ -423,3 +423,21 @@ def test_doubling_prices_doubles_money_and_keeps_the_ranking():
     np.testing.assert_array_equal(one.best.legs, two.best.legs)
     np.testing.assert_allclose(two.best.ev, 2 * one.best.ev, rtol=0, atol=1e-12)  # doubling is exact
     np.testing.assert_allclose(two.best.pop, one.best.pop, rtol=0, atol=1e-12)
+
+
+def test_ranking_by_the_standard_deviation_is_that_of_brute_force():
+    quotes = CHAINS["more than a chunk"]
+    strike = quotes["strike"]
+    tables = [terminal.lognormal(strike[None, :], 40.0, 0.1, log_mean(sd), sd, points=POINTS) for sd in SDS]
+    measures = make_measures(strike)._replace(put_square=np.stack([table.put_square for table in tables]))
+    rows = butterfly.Quotes(**quotes)
+    everything = butterfly.search(rows, measures, FEE, DISCOUNT, top=1500, per="max_loss")
+    result = butterfly.search(rows, measures, FEE, DISCOUNT, top=1500, per="sd")
+    n = everything.eligible[0]
+    by_loss = {tuple(x): i for i, x in enumerate(everything.best.legs[0, :n])}
+    value = everything.best.ev_lcb[0, :n] / everything.best.pnl_sd[0, :n, 0]
+    order = [value[by_loss[tuple(x)]] for x in result.best.legs[0, :n]]
+    np.testing.assert_allclose(order, np.sort(value)[::-1], rtol=0, atol=1e-11)
+    assert result.positive[0] == everything.positive[0]
+    with pytest.raises(ValueError, match="put_square"):
+        butterfly.search(rows, make_measures(strike), FEE, DISCOUNT, per="sd")

@@ -5,7 +5,7 @@ Rules of this file: reading only, of scans that have ended. Blocking, like the s
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta, Struct
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select
@@ -59,14 +59,35 @@ _JUDGED: Final = (
     "score", "rank", "recommendation", "part_delta_penalty",
     *(f"part_{part}" for part in PARTS), *(f"weight_{part}" for part in PARTS),
 )  # fmt: skip
+_VALUES: Final = 4  # where the parts begin in _JUDGED, and where their weights
+_WEIGHTS: Final = _VALUES + len(PARTS)
 _SCAN: Final = tuple(
     scans.c[name]
     for name in ("scan_id", "universe", "market", "data_at", "finished_at", "started_at", "total", "status")
 )
 
 
-def rank_rows(connection: Connection, market: str | None, query: Query) -> Rankings:
-    """Give a page of the ranking that is asked for.
+_now, _past = results.alias("now"), results.alias("past")
+_PAGE: Final = select(*(_now.c[name] for name in OWN), *(one.c[name] for one in (_now, _past) for name in _JUDGED))
+
+
+class Source(NamedTuple):
+    """The scan that a ranking is of, and the one that it is compared with: rows of `scans`.
+
+    The same two and the same query give the same answer for ever: neither changes any more.
+    """
+
+    scan: Any
+    before: Any | None
+
+    @property
+    def name(self) -> tuple[str, str | None]:
+        """The ids of both."""
+        return self.scan.scan_id, None if self.before is None else self.before.scan_id
+
+
+def source(connection: Connection, market: str | None, query: Query) -> Source:
+    """Find the scan that is asked for, and the one before it.
 
     Parameters
     ----------
@@ -79,23 +100,29 @@ def rank_rows(connection: Connection, market: str | None, query: Query) -> Ranki
         `not_found`, when there is no such scan, or no complete one yet.
     """
     scan = _scan(connection, market, query)
-    before = _before(connection, scan)
-    now, past = results.alias("now"), results.alias("past")
+    return Source(scan, _before(connection, scan))
+
+
+def rank_rows(connection: Connection, market: str | None, query: Query) -> Rankings:
+    """Give a page of the ranking that is asked for; see `source`."""
+    return read(connection, source(connection, market, query), query)
+
+
+def read(connection: Connection, found: Source, query: Query) -> Rankings:
+    """Give a page of a ranking."""
+    scan, before = found
     past_id = "" if before is None else before.scan_id
-    joined = now.outerjoin(
-        past, and_(past.c.scan_id == past_id, past.c.ticker == now.c.ticker, past.c.rank.is_not(None))
-    )
-    chosen = _chosen(now, scan.scan_id, query)
-    matching = connection.execute(select(func.count()).select_from(now).where(*chosen)).scalar_one()
-    page: Select[Any] = (
-        select(*(now.c[name] for name in OWN), *(one.c[name] for one in (now, past) for name in _JUDGED))
-        .select_from(joined)
+    same = and_(_past.c.scan_id == past_id, _past.c.ticker == _now.c.ticker, _past.c.rank.is_not(None))
+    chosen = _chosen(_now, scan.scan_id, query)
+    matching = connection.execute(select(func.count()).select_from(_now).where(*chosen)).scalar_one()
+    page = (
+        _PAGE.select_from(_now.outerjoin(_past, same))
         .where(*chosen)
-        .order_by(*_order(now, past, query.sort))
+        .order_by(*_order(_now, _past, query.sort))
         .limit(query.limit)
         .offset(query.offset)
     )
-    rows = [_row(tuple(row)) for row in connection.execute(page)]
+    rows = [_row(row) for row in connection.execute(page)]
     return Rankings(
         data=rows,
         as_of=_iso(scan.data_at),
@@ -175,7 +202,7 @@ def _order(now: FromClause, past: FromClause, sort: Sort) -> list[UnaryExpressio
     return [*first, directed, now.c.ticker]
 
 
-def _row(row: tuple[Any, ...]) -> RankRow:
+def _row(row: Sequence[Any]) -> RankRow:
     own, judged = len(OWN), len(_JUDGED)
     return RankRow(**common(row[:own]), change=_change(row[own : own + judged], row[own + judged :]))
 
@@ -184,7 +211,7 @@ def common(own: Sequence[Any]) -> dict[str, Any]:
     """Turn the columns of `OWN` into the fields of a `RankRow`."""
     fields = dict(zip(OWN, own, strict=True))
     at, day = fields.pop("analysis_at"), fields.pop("day")
-    fields["analysis_date"] = at.strftime("%Y-%m-%d %H:%M:%S")
+    fields["analysis_date"] = at.isoformat(" ", "seconds")[:19]
     fields["date"] = day.isoformat()
     fields["expiry"] = None if fields["expiry"] is None else fields["expiry"].isoformat()
     fields["tags"] = split_tags(fields["tags"])
@@ -200,13 +227,16 @@ def _change(now: Sequence[Any], past: Sequence[Any]) -> Change | None:
 
 def _points(now: Sequence[Any], past: Sequence[Any], score: float) -> Points | None:
     """Split a change of the score by component: weight times part, minus the penalty, now and before."""
-    n = len(PARTS)
-    if all(weight is None for weight in now[4 + n :]) or all(weight is None for weight in past[4 + n :]):
+    ours, theirs = now[_WEIGHTS:], past[_WEIGHTS:]
+    if not any(ours) or not any(theirs):
         return None
-    moved = [0.01 * ((now[4 + n + i] or 0.0) * now[4 + i] - (past[4 + n + i] or 0.0) * past[4 + i]) for i in range(n)]
-    points = {part: round(value, 2) for part, value in zip(PARTS, moved, strict=True)}
-    points["delta_penalty"] = round(past[3] - now[3], 2)
-    return Points(**points, rest=round(round(score, 2) - sum(points.values()), 2) + 0.0)
+    moved = [
+        round(0.01 * ((w or 0.0) * part - (v or 0.0) * before), 2)
+        for w, part, v, before in zip(ours, now[_VALUES:_WEIGHTS], theirs, past[_VALUES:_WEIGHTS], strict=True)
+    ]
+    penalty = round(past[3] - now[3], 2)
+    rest = round(round(score, 2) - sum(moved) - penalty, 2) + 0.0
+    return Points(moved[0], moved[1], moved[2], moved[3], penalty, rest)
 
 
 def _left(connection: Connection, now_id: str, past_id: str) -> list[str]:

@@ -4,12 +4,15 @@ Rules of this file: words in, bytes out. What is read and how stands in `bq.scan
 archive's threads.
 """
 
+import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from aiohttp import web
+from cachetools import LRUCache
 from msgspec import Meta, Struct
 from sqlalchemy import Connection
 
@@ -27,7 +30,11 @@ from bq.serving.service import Service
 
 Q = TypeVar("Q")
 
+Encoded: TypeAlias = tuple[bytes, str]
+"""The bytes of an answer, and their entity tag."""
+
 TOP: Final = 20
+KEPT_BYTES: Final = 4 << 20  # of rankings, encoded
 FRESH: Final = {"Cache-Control": "no-cache"}  # to be asked for again, with the entity tag
 
 
@@ -201,11 +208,30 @@ def routes(service: Service) -> list[web.RouteDef]:
     ]
 
 
+class _Kept:
+    """Encoded rankings by scan and query: what ended does not change, so nothing here goes out of date; thread-safe."""
+
+    def __init__(self) -> None:
+        self._answers: LRUCache[Any, Encoded] = LRUCache(KEPT_BYTES, getsizeof=lambda answer: len(answer[0]))
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> Encoded | None:
+        """Give an answer that is kept."""
+        with self._lock:
+            return self._answers.get(key)
+
+    def __setitem__(self, key: Any, answer: Encoded) -> None:
+        """Keep an answer, unless it is larger than all that may be kept."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._answers[key] = answer
+
+
 class RankingHandlers:
     """The handlers of rankings and histories."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._kept = _Kept()
 
     async def rankings(self, request: web.Request) -> web.Response:
         """Answer a page of a ranking."""
@@ -219,7 +245,16 @@ class RankingHandlers:
 
     async def _ranking(self, request: web.Request, query: Query) -> web.Response:
         market = self.service.market.name
-        return await self._answer(request, lambda connection: rankings.rank_rows(connection, market, query))
+
+        def read(connection: Connection) -> Encoded:
+            found = rankings.source(connection, market, query)
+            key = (found.name, query)
+            kept = self._kept.get(key)
+            if kept is None:
+                kept = self._kept[key] = _encoded(rankings.read(connection, found, query))
+            return kept
+
+        return await self._send(request, read)
 
     async def past(self, request: web.Request) -> web.Response:
         """Answer past analyses: rows of numbers, or whole answers where a detail is asked for."""
@@ -266,15 +301,18 @@ class RankingHandlers:
         return await self._answer(request, read)
 
     async def _answer(self, request: web.Request, read: Callable[[Connection], Any]) -> web.Response:
+        return await self._send(request, lambda connection: _encoded(read(connection)))
+
+    async def _send(self, request: web.Request, read: Callable[[Connection], Encoded]) -> web.Response:
         self.service.require_ready()
-        body, tag = await self.service.archive.read(lambda connection: _encoded(read(connection)))
+        body, tag = await self.service.archive.read(read)
         headers = {**FRESH, "ETag": tag}
         if (known := request.headers.get("If-None-Match")) is not None and wire.matches(known, tag):
             return web.Response(status=304, headers={**wire.CORS, **headers})
         return answer(body, headers)
 
 
-def _encoded(value: Any) -> tuple[bytes, str]:
+def _encoded(value: Any) -> Encoded:
     """Encode in the thread that read, and name the bytes."""
     body = msgspec.json.encode(value)
     return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'

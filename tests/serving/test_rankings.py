@@ -205,3 +205,27 @@ async def test_exports_are_streamed_in_pages(server, analyses, monkeypatch) -> N
     ):
         assert (await server.get(wrong))[0] == 400
     assert (await server.get("/api/export/rankings?scan=never"))[0] == 404
+
+
+async def test_a_ranking_is_made_once_and_again_when_there_is_a_new_scan(
+    server, tmp_path, analyses, monkeypatch
+) -> None:
+    from bq.scan import rankings
+
+    made = []
+    real = rankings.read
+    monkeypatch.setattr(rankings, "read", lambda *arguments: made.append(1) or real(*arguments))
+    first = await server.get("/api/rankings?limit=2")
+    assert await server.get("/api/rankings?limit=2") == first
+    assert len(made) == 1
+    await server.get("/api/rankings?limit=3")
+    assert len(made) == 2
+    store = Store.open(f"sqlite:///{tmp_path / FILE}")
+    later = dt.datetime(2026, 7, 1, 21, tzinfo=dt.UTC)
+    newer = [msgspec.structs.replace(one, analysis_date="2026-07-01 20:00:00") for one in analyses]
+    store_scan(store, "two", newer, market="fake", started_at=later)
+    store.close()
+    second = await server.get("/api/rankings?limit=2")
+    assert len(made) == 3
+    assert (second[1]["scan"]["scan_id"], second[1]["previous"]["scan_id"]) == ("two", "one")
+    assert second[1]["data"][0]["change"]["score"] == 0.0

@@ -65,14 +65,25 @@ def statsmodels_loglik(levels, ar, ma, sigma2):
     return model.loglike(np.r_[ar, ma, sigma2])
 
 
-def statsmodels_fit(levels, p, q):
-    """The log-likelihood at which statsmodels stops, default options, on the differences (scaled: it needs that)."""
+def statsmodels_optimum(levels, p, q):
+    """Where statsmodels stops with default options, on the differences (scaled: it needs that).
+
+    Returns
+    -------
+    log-likelihood, ar (3,), ma (3,), sigma2
+    """
     changes = np.diff(levels)
     scale = np.sqrt(np.mean(changes**2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of bad starts and of not converging; both are its answer here
         fit = SARIMAX(changes / scale, order=(p, 0, q)).fit(disp=False)
-    return fit.llf - changes.size * np.log(scale)
+    ar, ma = (np.pad(fit.params[s], (0, 3 - k)) for s, k in ((slice(0, p), p), (slice(p, p + q), q)))
+    return fit.llf - changes.size * np.log(scale), ar, ma, fit.params[-1] * scale**2
+
+
+def statsmodels_fit(levels, p, q):
+    """The log-likelihood at which statsmodels stops."""
+    return statsmodels_optimum(levels, p, q)[0]
 
 
 def statsmodels_information(levels, p, q, ar, ma, sigma2):

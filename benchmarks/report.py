@@ -1,9 +1,13 @@
 """Run every case and write the table: `make bench`, or `python -m benchmarks.report garch arima` for some."""
 
+import datetime
 import importlib
 import os
 import platform
+import shutil
+import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,8 +40,14 @@ def duration(seconds: float) -> str:
 def row(result: Measured) -> str:
     """Write one line of the table."""
     ratios = "<br>".join(f"{ratio:,.3g}x {name}" for name, ratio in result.ratios().items()) or "-"
-    notes = "<br>".join(text for text in (result.accuracy, result.case.notes) if text)
-    cells = (result.case.name, duration(result.seconds_per_row), ratios, notes, result.case.must_reach)
+    case = result.case
+    notes = "<br>".join(text for text in (result.accuracy, case.notes) if text)
+    goals = "<br>".join(text for text in (case.must_reach, f"aim: {case.aim}" if case.aim else "") if text)
+    return line(case.name, duration(result.seconds_per_row), ratios, notes, goals, case.limits)
+
+
+def line(*cells: str) -> str:
+    """Write one line of a table."""
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
@@ -55,19 +65,47 @@ def host() -> str:
     from kernels import _jit
 
     cores = len(os.sched_getaffinity(0))
-    return f"{cpu}, {cores} cores, compiled for {_jit.host()}; Python {platform.python_version()}, {versions}."
+    today = datetime.date.today().isoformat()
+    return (
+        f"{today}, load {os.getloadavg()[0]:.1f}: {cpu}, {cores} cores, compiled for {_jit.host()}; "
+        f"Python {platform.python_version()}, {compiler()}, {versions}."
+    )
+
+
+def compiler() -> str:
+    """Name the C compiler, or its absence: without one the comparison with C is left out."""
+    found = shutil.which("cc") or shutil.which("gcc")
+    if found is None:
+        return "no C compiler"
+    return subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def main() -> None:
-    """Measure, print, and replace the table in README.md (only when everything was run)."""
+    """Measure, print, and replace the table in README.md (only when everything was run).
+
+    A case that fails takes its own line and no other's; the run then ends with its exception and exit code 1.
+    """
     names = sys.argv[1:]
-    lines = ["| what | ours, a row | times as fast as | accuracy and notes | must reach |", "|---|---|---|---|---|"]
+    lines = [line("what", "ours, a row", "times as fast as", "accuracy and notes", "must reach", "limited by")]
+    lines.append("|---|---|---|---|---|---|")
+    failures: list[Exception] = []
+    began = time.perf_counter()
     for name, case in collect(names):
-        result = measure(case)
-        lines.append(row(result))
+        try:
+            lines.append(row(measure(case)))
+        except Exception as error:
+            failures.append(error)
+            lines.append(line(case.name, "failed", "-", f"{type(error).__name__}: {error}", case.must_reach, ""))
         print(f"{name}: {lines[-1]}", flush=True)
-    if names:
-        return
+    print(f"measured in {time.perf_counter() - began:.0f} s")
+    if not names:
+        write(lines)
+    if failures:
+        raise failures[0]
+
+
+def write(lines: list[str]) -> None:
+    """Replace the table in README.md."""
     text = TARGET.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]

@@ -30,6 +30,10 @@ class Case:
     """Says, in words and figures, how far ours is from the truth or the reference; run once, outside the timing."""
     must_reach: str = ""
     """The figure of the design that this line answers, in words."""
+    aim: str = ""
+    """What comes after that."""
+    limits: str = ""
+    """What holds this kernel back, and what was tried."""
     rounds: int = 15
     notes: str = ""
 
@@ -42,21 +46,32 @@ class Measured:
     seconds_per_row: float
     reference_seconds: Mapping[str, float] = field(default_factory=dict)
     accuracy: str = ""
+    rounds: int = 0
 
     def ratios(self) -> dict[str, float]:
         """Times faster than each reference, per row."""
         return {name: seconds / self.seconds_per_row for name, seconds in self.reference_seconds.items()}
 
 
-def measure(case: Case, clock: Callable[[], float] = time.perf_counter) -> Measured:
-    """Run a case: every contender once to warm up, then in turns; medians per row."""
+LEAST_ROUNDS = 3
+BUDGET_S = 12.0
+
+
+def measure(case: Case, clock: Callable[[], float] = time.perf_counter, budget_s: float = BUDGET_S) -> Measured:
+    """Run a case: every contender once to warm up, then in turns; medians per row.
+
+    Once the rounds have taken `budget_s` seconds, and there are three of them, no other begins: a busy machine makes
+    the figures rougher, not the run endless.
+    """
     contenders = {"ours": case.ours, **case.references}
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for contender in contenders.values():
         contender.run()
     gc.disable()
+    began, rounds = clock(), 0
     try:
-        for _ in range(case.rounds):
+        while rounds < case.rounds and (rounds < LEAST_ROUNDS or clock() - began < budget_s):
+            rounds += 1
             for name, contender in contenders.items():
                 start = clock()
                 contender.run()
@@ -65,4 +80,4 @@ def measure(case: Case, clock: Callable[[], float] = time.perf_counter) -> Measu
         gc.enable()
     medians = {name: statistics.median(values) for name, values in times.items()}
     ours = medians.pop("ours")
-    return Measured(case, ours, medians, case.accuracy())
+    return Measured(case, ours, medians, case.accuracy(), rounds)

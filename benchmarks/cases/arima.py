@@ -9,6 +9,12 @@ from tests.references import arima as reference
 _ROWS = 200
 
 
+LIMITS = (
+    "the stores of the derivatives' sums: four observations a pass are 1.4 times faster than one, no gathers 6 times. "
+    "A fifth less time with fewer starts going on misses three times as many maxima: not taken"
+)
+
+
 def _levels() -> np.ndarray:
     rng = np.random.default_rng(0)
     return np.concatenate(
@@ -37,7 +43,9 @@ def _five_orders() -> Case:
             ),
         },
         accuracy=accuracy,
-        must_reach="200x statsmodels and 25x statsforecast, aim 500x",
+        must_reach="200x statsmodels and 25x statsforecast",
+        aim="500x statsmodels",
+        limits=LIMITS,
         rounds=5,
     )
 

@@ -11,6 +11,12 @@ _SERIES = 500
 _SLOW = 6  # of them for the references, which take milliseconds each
 
 
+LIMITS = (
+    "the recursions of the variance and its derivatives: 31 fused operations an observation, each waiting for the one "
+    "before. Blocks of 64 lanes run 8 % faster in bulk and make a lone series four times as dear: not taken"
+)
+
+
 def _series(**truth: float) -> np.ndarray:
     return reference.simulate(np.random.default_rng(0), _SERIES, 504, **truth)
 
@@ -33,6 +39,8 @@ def _fit(name: str, y: np.ndarray, *, gjr: bool = False, student: bool = False, 
         references=references,
         accuracy=accuracy,
         must_reach=must_reach,
+        aim="400x arch" if must_reach else "",
+        limits=LIMITS,
         rounds=7,
         notes="statsforecast's model has no mean and another likelihood: time only" if not gjr and not student else "",
     )
@@ -72,6 +80,7 @@ def _simulation(y: np.ndarray) -> Case:
         references={"numpy, vectorised over the paths": Contender(by_numpy, 1)},
         accuracy=accuracy,
         must_reach="1.5 ms a series",
+        limits="looking up the drawn residuals; two 64-bit products a draw. Three loops are 2.6 times faster than one",
     )
 
 
@@ -79,7 +88,7 @@ def cases() -> list[Case]:
     plain = _series()
     tails = _series(alpha=0.03, gamma=0.08, nu=6.0)
     return [
-        _fit("GARCH(1,1) fit, 504 days", plain, must_reach=">= 200x arch, aim 400x"),
+        _fit("GARCH(1,1) fit, 504 days", plain, must_reach=">= 200x arch"),
         _one_series(plain),
         _fit("GJR-GARCH fit, 504 days", tails, gjr=True),
         _fit("GJR-GARCH fit with Student-t, 504 days", tails, gjr=True, student=True),

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.runner import Case, Contender
-from bq.analysis import chain, charts, cycles, design, engine, extended, forecast, legs, risk, volatility
+from bq.analysis import chain, charts, cycles, design, engine, extended, forecast, legs, risk, search, volatility
 from bq.market import quality
 from bq.market.sample import SampleMarket
 from bq.market.source import Snapshot
@@ -54,6 +54,7 @@ STAGES = {
     "spectrum": (cycles, "study"),
     "chain": (chain, "read"),
     "simulation": (forecast, "simulate_returns"),
+    "search": (search, "look"),
     "assumed prices": (design, "fair_ladders"),
     "risk": (risk, "assess"),
     "legs": (legs, "price"),

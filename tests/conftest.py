@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# BLAS threads only wait for each other at the few numbers of statsmodels and arch. Read when numpy loads, after this.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A loaded machine is slow, and slow is not wrong: no property test may fail for the time that it took.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

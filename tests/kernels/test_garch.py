@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -573,23 +570,3 @@ def test_parameters_outside_their_domain_have_no_likelihood(point):
 def test_what_does_not_fit_is_refused(call):
     with pytest.raises(ValueError, match=r"."):
         call(np.random.default_rng(0).standard_normal((2, 100)))
-
-
-@pytest.mark.slow
-def test_the_hot_loops_are_packed():
-    # counted in a process that compiles afresh: code from the cache cannot be inspected
-    script = (
-        "import re;from kernels import _garch_newton as k;"
-        "code = [next(iter(f.inspect_asm().values())) for f in (k.grid_starts, k.search)];"
-        "print(*(len(re.findall('vfn?m(?:add|sub)[0-9]+pd', c)) for c in code))"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"BQ_KERNEL_CACHE": "off"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    grid, search = map(int, answer.stdout.split())
-    assert grid >= 10
-    assert search >= 120  # 4 observations a tile, 31 fused operations each

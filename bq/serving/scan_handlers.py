@@ -16,7 +16,7 @@ from bq.serving.limits import read_body
 from bq.serving.openapi import Operation, Parameter
 from bq.serving.requests import decode
 from bq.serving.routing import route
-from bq.serving.scans import ScanStatus
+from bq.serving.scan_status import ScanStatus
 from bq.serving.service import Service
 
 NOT_CACHED: Final = {"Cache-Control": "no-store"}

@@ -35,6 +35,7 @@ from bq.serving.cache import Entry
 from bq.serving.desk import Desk
 from bq.serving.flights import Rank
 from bq.serving.jobs import Watched
+from bq.serving.scan_status import IDLE, ScanStatus, ended, iso, per_cent
 
 _log = logging.getLogger(__name__)
 
@@ -45,33 +46,9 @@ LOOK_S: Final = 30.0  # between two looks at the clock, and for another process 
 OTHER_PROCESS: Final = Problem(
     "conflict", "Another process is scanning into this database. Wait until it has ended.", 30.0
 )
+KEY_USED: Final = Problem("conflict", "This Idempotency-Key was used for a scan of other tickers. Choose another.")
 NOTHING_RUNS: Final = Problem("conflict", "No scan is running.")
 _NAMES: Final = uuid.UUID("6f1f4a5e-8a54-4c0e-9a0b-5d1a1f0c7f11")
-
-
-class ScanStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the scan is that runs, or what the last one came to. Times are ISO 8601, UTC."""
-
-    is_scanning: bool
-    last_scan: str | None
-    """When the last complete scan of this market ended."""
-    progress: int
-    """Whole per cent."""
-    done: int
-    total: int
-    failed: int
-    failures: dict[str, int]
-    """How many of the failed, by code."""
-    state: str
-    """idle, running, waiting_for_database, cancelling; completed, cancelled, failed."""
-    task_id: str | None = None
-    universe: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-    elapsed_s: float | None = None
-    eta_s: float | None = None
-    next_scan: str | None = None
-    """When the schedule begins one."""
 
 
 def asker(
@@ -182,15 +159,17 @@ class Scans:
         Raises
         ------
         Failure
-            `conflict` while a scan runs, `storage_failed` when it cannot be stored, `not_ready` at shutdown. Nothing
-            was begun then.
+            `conflict` while a scan runs or for a key of another scan, `storage_failed` when it cannot be stored,
+            `not_ready` at shutdown. Nothing was begun then.
         """
         scan_id = secrets.token_hex(16) if idempotency_key is None else uuid.uuid5(_NAMES, idempotency_key).hex
         async with self._beginning:
             if self._stopping:
                 raise Failure(Problem("not_ready", "The server is shutting down.", 5.0))
             await self._look_back(self.ledger.call)
-            if idempotency_key is not None and await self.find(scan_id) is not None:
+            if idempotency_key is not None and (known := await self.find(scan_id)) is not None:
+                if (known.universe, known.total) != (chosen.name, len(chosen.tickers)):
+                    raise Failure(KEY_USED)
                 return scan_id
             if self.current is not None:
                 raise Failure(_busy(self.current))
@@ -232,10 +211,8 @@ class Scans:
         """Tell how far the scan is, or what the last one came to."""
         scanner = self.current
         if scanner is None:
-            last = self._last or ScanStatus(
-                is_scanning=False, last_scan=None, progress=0, done=0, total=0, failed=0, failures={}, state="idle"
-            )
-            return msgspec.structs.replace(last, last_scan=_iso(self._last_complete), next_scan=_iso(self._next))
+            last = self._last or IDLE
+            return msgspec.structs.replace(last, last_scan=iso(self._last_complete), next_scan=iso(self._next))
         state = "waiting_for_database" if self.ledger.waiting else "running"
         return self._status(scanner, "cancelling" if self._cancelled else state, None)
 
@@ -370,7 +347,7 @@ class Scans:
         now, market = self._now(), self._market().name
         last = await self.ledger.call(lambda store: overview.last_start(store, market, chosen.name))
         if (due := self._schedule.missed(now, last)) is not None:
-            _log.info("the scan that was due at %s begins", _iso(due))
+            _log.info("the scan that was due at %s begins", iso(due))
             await self.begin(chosen)
             return LOOK_S
         self._next = self._schedule.next_due(now)
@@ -388,7 +365,7 @@ class Scans:
         ]
         for spec in left:
             if resumption.is_too_old(spec, self._settings, self._now()):
-                _log.warning("scan %s of %s is of another day and is closed", spec.scan_id, _iso(spec.started_at))
+                _log.warning("scan %s of %s is of another day and is closed", spec.scan_id, iso(spec.started_at))
                 scan_id = spec.scan_id
                 await call(lambda store: store.finish(scan_id, "failed", self._now()))  # noqa: B023 - awaited at once
             else:
@@ -410,8 +387,8 @@ class Scans:
         spec, eta = scanner.spec, scanner.eta_s()
         return ScanStatus(
             is_scanning=finished is None,
-            last_scan=_iso(self._last_complete),
-            progress=_per_cent(scanner.done, scanner.total),
+            last_scan=iso(self._last_complete),
+            progress=per_cent(scanner.done, scanner.total),
             done=scanner.done,
             total=scanner.total,
             failed=scanner.failures.total(),
@@ -419,42 +396,14 @@ class Scans:
             state=state,
             task_id=spec.scan_id,
             universe=spec.universe,
-            started_at=_iso(spec.started_at),
-            finished_at=_iso(finished),
+            started_at=iso(spec.started_at),
+            finished_at=iso(finished),
             elapsed_s=round(((finished or self._now()) - spec.started_at).total_seconds(), 1),
             eta_s=None if eta is None or finished is not None else round(eta, 1),
-            next_scan=_iso(self._next),
+            next_scan=iso(self._next),
         )
-
-
-def ended(summary: ScanSummary, failures: dict[str, int]) -> ScanStatus:
-    """Tell of a scan as the store knows it."""
-    finished = summary.finished_at
-    return ScanStatus(
-        is_scanning=False,
-        last_scan=None,
-        progress=_per_cent(summary.done, summary.total),
-        done=summary.done,
-        total=summary.total,
-        failed=summary.failed,
-        failures=failures,
-        state=summary.status,
-        task_id=summary.scan_id,
-        universe=summary.universe,
-        started_at=_iso(summary.started_at),
-        finished_at=_iso(finished),
-        elapsed_s=None if finished is None else round((finished - summary.started_at).total_seconds(), 1),
-    )
 
 
 def _busy(scanner: Scanner) -> Problem:
     text = f"A scan of {scanner.spec.universe} is running, {scanner.done} of {scanner.total} done. Wait, or cancel it."
     return Problem("conflict", text)
-
-
-def _per_cent(done: int, total: int) -> int:
-    return 100 * done // total if total else 100
-
-
-def _iso(moment: dt.datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -164,6 +164,7 @@ async def test_the_same_idempotency_key_is_the_same_scan(server: Server) -> None
     await ended(server)
 
     assert (await server.post({}, "/api/scan", **key))[1]["task_id"] == first
+    assert (await server.post({"universe": "sp500"}, "/api/scan", **key))[0] == 409
     assert server.service.scans.current is None
 
 

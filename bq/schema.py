@@ -323,7 +323,13 @@ class SmileParams(Struct, frozen=True):
     rho: float
     m: float
     s: float
-    model: str
+    model: Annotated[
+        str,
+        Meta(
+            description="svi; svi_spline, ssvi_spline: these parameters and a smoothing spline, iv_fit holds the whole;"
+            " level_skew: few quotes"
+        ),
+    ]
 
 
 class SmileQuote(Struct, frozen=True, gc=False):
@@ -364,8 +370,14 @@ class ExpirySlice(Struct, frozen=True):
     smile: SmileParams
     fit_error: float
     inside_spread: Annotated[Probability, Meta(description="share of the quotes whose bid-ask interval holds the fit")]
+    inside_svi: Annotated[Probability, Meta(description="the same share for the parameters without the spline")]
+    calendar_gap: Annotated[
+        float, Meta(description="total variance by which the smile lies below the expiry before, where both are quoted")
+    ]
     quotes: list[SmileQuote]
-    arbitrage: list[Arbitrage]
+    arbitrage: Annotated[
+        list[Arbitrage], Meta(description="riskless profits at executable prices: an alarm of the data")
+    ]
 
 
 class Density(Struct, frozen=True):
@@ -514,6 +526,18 @@ class ScoreParts(Struct, frozen=True):
     std_error: Annotated[float, Meta(description="bootstrap standard error of score.total, in points")]
 
 
+class ConstantMaturity(Struct, frozen=True):
+    """The smile at a fixed maturity, between listed expiries: what can be compared over time."""
+
+    days: int
+    atm: Vol
+    call_25: Annotated[Vol, Meta(description="of the out-of-the-money call with a delta of 0.25 on the forward")]
+    put_25: Annotated[Vol, Meta(description="of the out-of-the-money put with a delta of -0.25 on the forward")]
+    risk_reversal: Annotated[Vol, Meta(description="call_25 - put_25")]
+    strangle: Annotated[Vol, Meta(description="mean of call_25 and put_25, minus atm")]
+    extrapolated: Annotated[bool, Meta(description="all expiries lie on one side: the nearest one's volatilities")]
+
+
 class TermPoint(Struct, frozen=True, gc=False):
     """Implied and forecast volatility to one expiry."""
 
@@ -537,6 +561,7 @@ class Extended(Struct, frozen=True):
     cycles: ExtendedCycles
     chain: list[ExpirySlice]
     term_structure: list[TermPoint]
+    constant_maturity: ConstantMaturity | None
     density: Density
     legs: list[Leg]
     risk: Risk

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kernels import status
+from kernels import spline, status
 from kernels._arrays import F64, I8
 from kernels._jit import helper, kernel
 from kernels.svi import copy, g_at, least_g, repair_one, weighted_square
@@ -39,6 +39,12 @@ class Svi(NamedTuple):
     status: I8
     fitted_min_g: F64 | float = math.nan
     """The same before the repair; below 0 where the slice was repaired."""
+    knot: F64 | None = None
+    """Log-moneyness of a spline's knots (n, p), padded with NaN; None: no slice has one. See `smile_spline`."""
+    value: F64 | None = None
+    """What the spline adds to the total variance at its knots, (n, p)."""
+    curve: F64 | None = None
+    """Its second derivative there, (n, p)."""
 
 
 class Derivatives(NamedTuple):
@@ -164,8 +170,14 @@ def _curves(raw: F64, k: F64, out: F64) -> None:
             out[3, row, j] = g_at(a, b, rho, m, s, k[row, j])
 
 
-def _smile_rows(*columns: npt.ArrayLike) -> list[F64]:
-    """Coerce to (n, m) and broadcast."""
+def smile_rows(*columns: npt.ArrayLike) -> list[F64]:
+    """Coerce to (n, m) and broadcast.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
     arrays = np.broadcast_arrays(*(np.atleast_2d(np.asarray(c, dtype=np.float64)) for c in columns))
     if arrays[0].ndim != 2:
         raise ValueError(f"expected smile rows of shape (n, m), got {arrays[0].shape}")
@@ -188,7 +200,7 @@ def slice_rows(svi: Svi, log_moneyness: npt.ArrayLike) -> tuple[F64, F64]:
     ValueError
         If the number of slices and rows differ and neither is one.
     """
-    raw, points = raw_parameters(svi), _smile_rows(log_moneyness)[0]
+    raw, points = raw_parameters(svi), smile_rows(log_moneyness)[0]
     if raw.shape[0] != points.shape[0]:
         if points.shape[0] == 1:
             points = np.array(np.broadcast_to(points, (raw.shape[0], points.shape[1])), order="C")
@@ -200,7 +212,7 @@ def slice_rows(svi: Svi, log_moneyness: npt.ArrayLike) -> tuple[F64, F64]:
 
 
 def _run_fit(k: npt.ArrayLike, w: npt.ArrayLike, om: npt.ArrayLike, tau: npt.ArrayLike, eta: float) -> Svi:
-    points, variance, weights = _smile_rows(k, w, om)
+    points, variance, weights = smile_rows(k, w, om)
     n = points.shape[0]
     times = np.array(np.broadcast_to(np.asarray(tau, dtype=np.float64), (n,)))
     out, code = np.full((n, 8), np.nan), np.empty(n, np.int8)
@@ -273,21 +285,23 @@ def fit_level_skew(
     log_moneyness, total_variance, weight, tau
         As for `fit`; two distinct log-moneynesses are enough (status 8 below that).
     eta : float
-        Curvature, above 0 and at most 1: `phi(theta) = eta theta**-0.4 (1 + theta)**-0.6`. Up to 1 no slice of the
-        family has butterfly arbitrage, as eta (1 + |rho|) <= 2 (Gatheral & Jacquier 2014, Remark 4.4).
+        Curvature, above 0 and at most 4: `phi(theta) = eta theta**-0.4 (1 + theta)**-0.6`. Up to 1 no slice of the
+        family has butterfly arbitrage, as eta (1 + |rho|) <= 2 (Gatheral & Jacquier 2014, Remark 4.4); above, one that
+        has it is repaired as in `fit`.
 
     Returns
     -------
     Svi
-        In raw parameters, for every function that takes a slice. Status 7 where |rho| reaches 0.95.
+        In raw parameters, for every function that takes a slice. Status 7 where |rho| reaches 0.95 or a slice was
+        repaired.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit or eta lies outside (0, 1].
+        If the shapes do not fit or eta lies outside (0, 4].
     """
-    if not 0.0 < eta <= 1.0:
-        raise ValueError(f"eta must lie in (0, 1], got {eta}")
+    if not 0.0 < eta <= 4.0:
+        raise ValueError(f"eta must lie in (0, 4], got {eta}")
     return _run_fit(log_moneyness, total_variance, weight, tau, eta)
 
 
@@ -307,23 +321,53 @@ def total_variance(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
 
 def derivatives(svi: Svi, log_moneyness: npt.ArrayLike) -> Derivatives:
     """Evaluate slices and their first two derivatives in log-moneyness, each (n, m)."""
-    return Derivatives(*_all_curves(svi, log_moneyness)[:3])
+    return Derivatives(*all_curves(svi, log_moneyness)[:3])
 
 
 def g(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
     """Evaluate Durrleman's g (n, m): negative where a butterfly would cost less than nothing."""
-    return _all_curves(svi, log_moneyness)[3]
+    return all_curves(svi, log_moneyness)[3]
 
 
-def _all_curves(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
+def all_curves(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
+    """Evaluate total variance, its first and second derivative, and g: (4, n, m)."""
     raw, points = slice_rows(svi, log_moneyness)
     out = np.empty((4, *points.shape))
     _curves(raw, points, out)
+    rows = splined(svi, points.shape[0])
+    if rows.size:
+        chosen, k = np.ascontiguousarray(out[:, rows]), np.ascontiguousarray(points[rows])
+        knot, value, curve = (np.ascontiguousarray(c[rows]) for c in spline_rows(svi, points.shape[0]))
+        spline.add(knot, value, curve, k, chosen)
+        w, first, second, _ = chosen
+        left = 1.0 - 0.5 * k * first / w
+        chosen[3] = left * left - 0.25 * first * first * (1.0 / w + 0.25) + 0.5 * second
+        out[:, rows] = chosen
     return out
+
+
+def splined(svi: Svi, n: int) -> npt.NDArray[np.int64]:
+    """List the rows of points, of n, whose slice has a spline: the others must not notice that these are there."""
+    if svi.knot is None:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.broadcast_to(np.isfinite(svi.knot[:, :1]).any(axis=1), (n,)))
+
+
+def spline_rows(svi: Svi, n: int) -> tuple[F64, F64, F64]:
+    """Give the splines of n slices, or of one for n rows of points, as kernels take them: knot, value, curve."""
+    assert svi.knot is not None
+    assert svi.value is not None
+    assert svi.curve is not None
+    columns = (svi.knot, svi.value, svi.curve)
+    if svi.knot.shape[0] == n:
+        return tuple(np.ascontiguousarray(c) for c in columns)  # type: ignore[return-value]
+    return tuple(np.array(np.broadcast_to(c, (n, c.shape[1])), order="C") for c in columns)  # type: ignore[return-value]
 
 
 def repair(svi: Svi, low: npt.ArrayLike, high: npt.ArrayLike) -> Svi:
     """Give each slice with butterfly arbitrage on [low, high] its nearest relative without; leave the others.
+
+    Splines are dropped: it is the five parameters that are repaired.
 
     `fit` does this on its own; this door is for slices from elsewhere. `fit_error` becomes NaN where a slice moves, the
     status 7, or 9 (and NaN parameters) where no repair exists.

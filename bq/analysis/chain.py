@@ -6,92 +6,22 @@ Andersen, Lake & Offengenden 2016 for the pricing).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
+from bq.analysis import smiles
+from bq.analysis.slices import Side, Slice
 from bq.market import calendar
 from bq.market.quality import ChainQuality
 from bq.market.source import F64, Chain, Days, Snapshot
-from kernels import american, black_scholes, density, implied_vol, smile, status
-from kernels.smile import Svi
+from kernels import american, black_scholes, implied_vol, status
 
 DTE_LOW, DTE_HIGH, DTE_TARGET = 7, 60, 30
-LEAST_QUOTES = 6  # for a smile of five parameters
 PARITY_PAIRS = 8
 FORWARD_PASSES = 3
 MAX_LOG_MONEYNESS_SD = 4.0
-ANCHOR_NOISE = 0.3
 SPOT_TOLERANCE = 0.004
-
-
-class Side(NamedTuple):
-    """Quotes of calls or puts by strike; NaN where there is no usable one."""
-
-    bid: F64
-    ask: F64
-    row: np.ndarray  # position in the chain, -1 where there is none
-
-    @property
-    def mid(self) -> F64:
-        """Middle of the spread."""
-        return 0.5 * (self.bid + self.ask)
-
-
-class Slice(msgspec.Struct):
-    """One expiry of one ticker: its quotes by strike, then what was found in them."""
-
-    owner: int  # row of the batch
-    expiry: np.datetime64
-    dte: int
-    tau: float
-    sessions: int
-    rate: float
-    strike: F64
-    call: Side
-    put: Side
-    spot: float = np.nan
-    forward: float = np.nan
-    parity_spread: float = np.nan  # disagreement of the pairs about the forward, over the forward
-    pairs: int = 0
-    k: F64 | None = None  # ln(K / F) of the quotes that the smile was fitted to
-    strikes_fitted: F64 | None = None
-    iv: F64 | None = None  # of their mids
-    iv_bid: F64 | None = None
-    iv_ask: F64 | None = None
-    svi: Svi | None = None  # of one row
-    model: str = "none"
-    fit_error: float = np.nan
-    inside: float = np.nan
-    atm_iv: float = np.nan
-    model_free_vol: float = np.nan
-    problem: str | None = None  # why this expiry gives no implied number
-    spot_moved: bool = False  # the quotes belong to another moment than the spot: theirs is used
-
-    @property
-    def discount(self) -> float:
-        """Value today of a dollar at expiry."""
-        return float(np.exp(-self.rate * self.tau))
-
-    @property
-    def dividend(self) -> float:
-        """Implied continuous carry: what the forward says the share pays, borrow included."""
-        return self.rate - float(np.log(self.forward / self.spot)) / self.tau
-
-    @property
-    def iv_error(self) -> float:
-        """Relative standard error of the smile's level: half a spread a quote, over the root of their number."""
-        if self.iv is None or self.iv_ask is None or self.iv_bid is None:
-            return 0.0
-        spread = np.nanmedian(0.5 * (self.iv_ask - np.nan_to_num(self.iv_bid)) / self.iv)
-        return float(min(spread / np.sqrt(max(self.iv.size, 1)), 0.5))
-
-    def sigma(self, strike: F64 | float) -> F64:
-        """Volatility of the fitted smile at strikes."""
-        k = np.log(np.atleast_1d(np.asarray(strike, dtype=np.float64)) / self.forward)
-        assert self.svi is not None
-        return np.sqrt(smile.total_variance(self.svi, k[None, :])[0] / self.tau)
 
 
 def horizon_expiries(chain: Chain, as_of_day: np.datetime64) -> Days:
@@ -297,67 +227,6 @@ def _implied_vols(slices: Sequence[Slice]) -> None:
             s.problem = "too_few_quotes"
 
 
-def _anchors(k: F64, w: F64) -> tuple[F64, F64]:
-    """Extend the quotes by one point on each side, one quoted width out, along the slope of the outer quarter.
-
-    Nothing else restrains a wing beyond the quotes: five parameters fit a week of SPY within 0.2 volatility points with
-    a right wing at Lee's limit, whose model-free volatility is 420 %. The anchors are given an error of 30 %.
-    """
-    order = np.argsort(k)
-    k, w = k[order], w[order]
-    size = max(k.size // 4, 3)
-    reach = k[-1] - k[0]
-    left = float(np.clip(np.polyfit(k[:size], w[:size], 1)[0], -1.0, 0.0))
-    right = float(np.clip(np.polyfit(k[-size:], w[-size:], 1)[0], 0.0, 1.0))
-    return np.array([k[0] - reach, k[-1] + reach]), np.array([w[0] - left * reach, w[-1] + right * reach])
-
-
-def _row(fit: Any, i: int) -> Svi:
-    """Take one slice of a fitted batch."""
-    return Svi(*(np.atleast_1d(column[i]) for column in fit))
-
-
-def _fit_smiles(slices: Sequence[Slice]) -> None:
-    """Fit every slice's smile, weighted by the noise of its quotes; few quotes get a level and a skew, by name."""
-    for model, live in (
-        ("svi", [s for s in slices if s.problem is None and s.k is not None and s.k.size >= LEAST_QUOTES]),
-        ("level_skew", [s for s in slices if s.problem is None and s.k is not None and s.k.size < LEAST_QUOTES]),
-    ):
-        if not live:
-            continue
-        width = max(s.k.size for s in live if s.k is not None) + 2
-        k, w, weight = (np.full((len(live), width), np.nan) for _ in range(3))
-        tau = np.array([s.tau for s in live])
-        for i, s in enumerate(live):
-            assert s.k is not None and s.iv is not None and s.iv_bid is not None and s.iv_ask is not None
-            n = s.k.size
-            k[i, :n], w[i, :n] = s.k, s.iv**2 * s.tau
-            low = np.where(np.isfinite(s.iv_bid), s.iv_bid, 0.0)
-            sd = s.iv * s.tau * np.maximum(s.iv_ask - low, 1e-4)
-            sd = np.where(np.isfinite(sd), sd, np.nanmax(sd) if np.isfinite(sd).any() else 1.0)
-            weight[i, :n] = 1.0 / np.maximum(sd, 0.3 * np.median(sd)) ** 2
-            if model == "svi":
-                k[i, n : n + 2], w[i, n : n + 2] = _anchors(s.k, w[i, :n])
-                weight[i, n : n + 2] = 1.0 / (ANCHOR_NOISE * w[i, n : n + 2]) ** 2
-        fit = smile.fit(k, w, weight, tau) if model == "svi" else smile.fit_level_skew(k, w, weight, tau)
-        at_money = smile.total_variance(fit, np.zeros((len(live), 1)))[:, 0]
-        model_free = density.model_free_variance(fit, tau)
-        fitted = smile.total_variance(fit, k)
-        for i, s in enumerate(live):
-            if int(fit.status[i]) not in status.FINITE or not at_money[i] > 0.0:
-                s.problem = "smile_" + status.MEANING[int(fit.status[i])]
-                continue
-            s.svi = _row(fit, i)
-            s.model = model
-            s.fit_error = float(fit.fit_error[i])
-            s.atm_iv = float(np.sqrt(at_money[i] / s.tau))
-            s.model_free_vol = float(np.sqrt(model_free[i]))
-            assert s.k is not None and s.iv_bid is not None and s.iv_ask is not None
-            vol = np.sqrt(fitted[i, : s.k.size] / s.tau)
-            above = ~(vol < s.iv_bid)  # a bid below intrinsic value has no volatility and bounds nothing
-            s.inside = float(np.mean(above & ~(vol > s.iv_ask)))
-
-
 def read(slices: Sequence[Slice]) -> None:
     """Fill in forwards, implied volatilities and smiles of all slices of a batch."""
     _forwards(slices)
@@ -366,4 +235,4 @@ def read(slices: Sequence[Slice]) -> None:
         if s.problem is None and not 0.5 < s.forward / s.spot < 2.0:
             s.problem = "forward_far_from_spot"
     _implied_vols(slices)
-    _fit_smiles(slices)
+    smiles.fit(slices)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bq.analysis.chain import Side, Slice
 from bq.analysis.position import FORMS, LEGS, Form, Position, Quote, equivalent_cost, open_position
+from bq.analysis.slices import Side, Slice
 from bq.market.source import F64
 from kernels import american
 

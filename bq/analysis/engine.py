@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, search, volatility
-from bq.analysis.chain import Slice
 from bq.analysis.design import Design, Outlook
 from bq.analysis.findings import Findings, Target
 from bq.analysis.panel import LEAST_RETURNS
+from bq.analysis.slices import Slice
 from bq.config import VERSION
 from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality

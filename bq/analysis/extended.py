@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from bq import schema
-from bq.analysis import charts
-from bq.analysis.chain import Slice
+from bq.analysis import arbitrage, charts, maturity
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
 from bq.analysis.identity import data_hash
@@ -15,6 +14,7 @@ from bq.analysis.legs import Legs, legs_of, occ_symbol
 from bq.analysis.position import LEGS
 from bq.analysis.rounding import number, numbers
 from bq.analysis.search import Choice
+from bq.analysis.slices import Slice
 from bq.market.source import Snapshot
 from bq.schema import Reason
 
@@ -38,8 +38,9 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
         ),
         iv_level=_iv_level(f, facts),
         cycles=_extended_cycles(f, facts),
-        chain=[_slice(s, f.snapshot, f.quality.grade) for s in f.slices if s.svi is not None],
+        chain=_chain(f),
         term_structure=_term(f),
+        constant_maturity=maturity.constant(f.slices),
         density=charts.densities(f),
         legs=legs_of(f, legs),
         risk=_round_risk(f.risk),
@@ -110,6 +111,7 @@ def _reasons(f: Findings) -> list[Reason]:
     if f.target.slice is None:
         extra += ["no_implied_volatility", "friday_expiry_assumed"]
     extra += ["expiry_" + s.problem for s in f.slices if s.problem is not None]
+    extra += ["expiry_below_the_one_before"] * sum(s.calendar_gap > 0.0 for s in f.slices)
     if any(s.spot_moved for s in f.slices):
         extra.append("spot_and_quotes_apart")
     if f.snapshot.rates.source == "default_rate":
@@ -162,7 +164,22 @@ def _smile_parameters(s: Slice) -> schema.SmileParams:
     return schema.SmileParams(a, b, rho, m, width, s.model)
 
 
-def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
+def _chain(f: Findings) -> list[schema.ExpirySlice]:
+    """Write every expiry that has a smile, with the riskless profits in its quotes."""
+    if f.snapshot.chain is None:
+        return []
+    cash = [_cash_before(f.snapshot, s.expiry) for s in f.slices]
+    found = arbitrage.scan(f.slices, f.snapshot.chain, f.design.position.fee, cash)
+    return [
+        _slice(s, f.snapshot, f.quality.grade, own) for s, own in zip(f.slices, found, strict=True) if s.svi is not None
+    ]
+
+
+def _cash_before(snapshot: Snapshot, expiry: np.datetime64) -> float:
+    return sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= expiry)
+
+
+def _slice(s: Slice, snapshot: Snapshot, grade: str, found: list[schema.Arbitrage]) -> schema.ExpirySlice:
     assert s.svi is not None
     assert s.k is not None
     assert s.strikes_fitted is not None
@@ -170,7 +187,7 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
     assert s.iv_bid is not None
     assert s.iv_ask is not None
     fitted = s.sigma(s.strikes_fitted)
-    cash = sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= s.expiry)
+    cash = _cash_before(snapshot, s.expiry)
     known = -math.log(max(1.0 - cash * math.exp(-0.5 * s.rate * s.tau) / s.spot, 1e-9)) / s.tau
     return schema.ExpirySlice(
         expiry=str(s.expiry),
@@ -188,6 +205,8 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
         smile=_smile_parameters(s),
         fit_error=number(s.fit_error, 8),
         inside_spread=number(s.inside, 4),
+        inside_svi=number(s.inside_svi, 4),
+        calendar_gap=number(s.calendar_gap, 8),
         quotes=[
             schema.SmileQuote(number(k, 4), _vol_or_none(b), number(m), _vol_or_none(a), number(v))
             for k, b, m, a, v in zip(
@@ -199,7 +218,7 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
                 strict=True,
             )
         ],
-        arbitrage=[],
+        arbitrage=found,
     )
 
 

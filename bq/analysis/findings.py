@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bq import schema
-from bq.analysis.chain import Slice
 from bq.analysis.cycles import CycleStudy
 from bq.analysis.design import Design
 from bq.analysis.forecast import PriceForecast
 from bq.analysis.panel import Panel
 from bq.analysis.risk import Errors, Measures
 from bq.analysis.search import Choice, Found
+from bq.analysis.slices import Slice
 from bq.analysis.volatility import Volatility
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from bq.analysis import chain, engine, panel, volatility
-from bq.analysis.chain import Side, Slice
+from bq.analysis.slices import Side, Slice
 from bq.errors import Problem
 from bq.market import calendar, quality
 from bq.market.quality import ChainQuality

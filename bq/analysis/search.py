@@ -13,15 +13,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bq.analysis import design
-from bq.analysis.chain import Slice
+from bq.analysis import design, smiles
 from bq.analysis.design import Design
 from bq.analysis.position import FORMS
 from bq.analysis.risk import DRIFT_SHARPE, SIMULTANEOUS_95
+from bq.analysis.slices import Slice
 from bq.market.source import F64
 from bq.schema import Reason
 from kernels import butterfly, terminal, terminal_returns
-from kernels.smile import Svi
 
 POINTS: Final = 1025
 REACH: Final = 6.0  # standard deviations that the grid of the distribution functions covers
@@ -220,7 +219,7 @@ def _measures(slices: Sequence[Slice], outlooks: Sequence[Outlook], strike: F64)
         if o.history is not None:
             history[i, : lengths[i]] = o.history
     empirical = terminal_returns.tabulate(history, forward, strike, low, step, POINTS, lengths=lengths)
-    svi = Svi(*(np.concatenate([np.atleast_1d(getattr(s.svi, name)) for s in slices]) for name in Svi._fields))
+    svi = smiles.stack(slices, splines=True)
     market = terminal.smile(strike, low, step, svi, forward, points=POINTS)
     drift = (DRIFT_SHARPE * np.sqrt(tau))[:, None] * spread[:, None]
     # Up and down apart: where a butterfly neither gains nor loses by a small move of the volatility, it loses by either

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from bq import schema
-from bq.analysis.chain import Slice
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
 from bq.analysis.forecast import SESSIONS
+from bq.analysis.maturity import at_delta
 from bq.analysis.risk import probability_of_losing_half
 from bq.analysis.rounding import number, numbers
+from bq.analysis.slices import Slice
 from bq.analysis.volatility import SESSIONS_A_YEAR, historical_vol
 from bq.market import calendar
 from bq.market.source import F64
@@ -119,11 +120,7 @@ def _skew(s: Slice | None) -> schema.Skew | None:
         return None
     k = np.linspace(-4.0, 4.0, 401) * s.atm_iv * math.sqrt(s.tau)
     w = smile.total_variance(s.svi, k[None, :])[0]
-    root = np.sqrt(w)
-    d1 = -k / root + 0.5 * root
-    quarter = 0.6744897501960817  # the normal quantile of 0.75: a call has a delta of 0.25 where d1 is minus this
-    call = float(np.interp(quarter, -d1, np.sqrt(w / s.tau)))
-    put = float(np.interp(-quarter, -d1, np.sqrt(w / s.tau)))
+    call, put = (root / math.sqrt(s.tau) for root in at_delta(k, w))
     atm = s.atm_iv
     return schema.Skew(number(atm), number(call), number(put), number(call - atm), number(put - atm))
 

@@ -12,13 +12,13 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from bq.analysis import engine, forecast, risk, strategy, volatility
-from bq.analysis.chain import Slice
 from bq.analysis.findings import Target
 from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
 from bq.analysis.legs import occ_symbol, payoff_grid
 from bq.analysis.measures import Measure
 from bq.analysis.risk import Measures
 from bq.analysis.rounding import number, numbers
+from bq.analysis.slices import Slice
 from bq.analysis.strategy import Curve, Strategy
 from bq.errors import Problem, bad_request
 from bq.market import calendar

@@ -182,7 +182,7 @@ def test_values_no_quote_can_have_are_bad_input_for_their_row_only(column, value
     fit = smile.fit(*args)
     assert fit.status[2] == status.BAD_INPUT
     assert np.isnan(np.stack(fit[:7])[:, 2]).all()
-    for a, b in zip(fit, clean, strict=True):
+    for a, b in zip(fit[:9], clean[:9], strict=True):
         np.testing.assert_array_equal(a[[0, 1, 3]], b[[0, 1, 3]])
 
 
@@ -192,7 +192,7 @@ def test_a_nan_quote_is_left_out(column):
     args = [k.copy(), w.copy(), weight.copy()]
     args[column][0, 3] = np.nan
     without = [np.delete(x, 3, axis=1) for x in (k, w, weight)]
-    for a, b in zip(smile.fit(*args, tau), smile.fit(*without, tau), strict=True):
+    for a, b in zip(smile.fit(*args, tau)[:9], smile.fit(*without, tau)[:9], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -212,11 +212,11 @@ def test_same_bits_alone_in_company_and_in_threads(noisy):
         t.join()
     work("wide", *wide, tau)
     for fit in results.values():
-        for a, b in zip(fit, together, strict=True):
+        for a, b in zip(fit[:9], together[:9], strict=True):
             np.testing.assert_array_equal(a, b)
     for i in (0, 17, 59):
         for a, b in zip(
-            smile.fit(k[i : i + 1], w[i : i + 1], weight[i : i + 1], tau[i : i + 1]), together, strict=True
+            smile.fit(k[i : i + 1], w[i : i + 1], weight[i : i + 1], tau[i : i + 1])[:9], together[:9], strict=True
         ):
             np.testing.assert_array_equal(a[0], b[i])
 

@@ -27,10 +27,10 @@ def report(capsys, title, total, explained):
 
 def garch_cause(y, theirs, ours):
     mu, omega, alpha, beta = theirs.params
-    if alpha + beta > 1.0 - 1e-9:  # ours is the box: alpha + beta <= 1 - 1e-9
-        return f"arch breaks its own constraint: alpha + beta = 1 + {alpha + beta - 1.0:.0e}"
     if alpha < 1e-6:
         return f"without shocks (alpha = {alpha:.0e}) its variance only drifts away from the backcast: no ARCH effect"
+    if alpha + beta > 1.0:
+        return f"arch breaks its own constraint: alpha + beta = 1 + {alpha + beta - 1.0:.0e}"
     same = garch.loglikelihood(y[None], mu, omega, alpha, beta)[0]
     assert same == pytest.approx(theirs.loglikelihood, abs=1e-6), "arch's likelihood is not that of its parameters"
     return f"another hill: alpha {alpha:.3f}, beta {beta:.3f} against {ours.alpha[0]:.3f}, {ours.beta[0]:.3f}"
@@ -60,9 +60,10 @@ def arima_cause(levels, order, theirs):
     loglik, ar, ma, sigma2 = theirs
     same = arima.loglikelihood(levels[None], ar, ma, sigma2)[0]
     exact = arima_reference.kalman(levels, ar, ma, sigma2)
-    assert same == pytest.approx(exact, abs=1e-6), "two exact filters disagree"
-    if abs(loglik - exact) > TOLERANCE:
-        return f"its likelihood is {loglik - exact:+.2f} off the exact filter's at its own parameters"
+    rounding = abs(same - exact)  # of two exact filters, with roots next to one
+    if abs(loglik - exact) > max(TOLERANCE, 10.0 * rounding):
+        return f"its likelihood is {loglik - exact:+.2f} off two exact filters' at its own parameters"
+    assert rounding < TOLERANCE, "two exact filters disagree"
     roots = [np.abs(np.roots(np.r_[c[::-1], 1.0])) for c in (-ar[: order[0]], ma[: order[2]])]
     nearest = min(np.abs(r - 1.0).min() for r in roots if r.size)
     return f"another hill, with a root {nearest:.4f} from the unit circle"

@@ -201,10 +201,13 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
     choices = [] if d.found is None else d.found.choices
     assessed, errors = _assess(d, chosen, d.measures, choices[0].ev_shrunk if choices else None, d.total_variance)
     candidates = [(choices[0], assessed)] if choices else []
+    by_expiry = {chosen.expiry: d.measures}
     for choice in choices[1:]:
         s = choice.slice
-        target = Target(s.expiry, s.dte, s.tau, s.sessions, s)
-        m = d.measures if s is d.target.slice else _measures(d.row, d.snapshot, batch, target, s.forward)
+        m = by_expiry.get(s.expiry)
+        if m is None:
+            target = Target(s.expiry, s.dte, s.tau, s.sessions, s)
+            m = by_expiry[s.expiry] = _measures(d.row, d.snapshot, batch, target, s.forward)
         total = volatility.total_variance(batch.volatility.ahead[d.row], s.sessions)
         candidates.append((choice, _assess(d, choice.design, m, choice.ev_shrunk, total)[0]))
     return Findings(
@@ -261,7 +264,7 @@ def measures_of(
         empirical = measures.Sample.of(path, forward)
     s = target.slice
     market = measures.Market(s.svi, s.forward) if s is not None and s.svi is not None else None
-    return risk.Measures(market, sample, empirical, path, relative_error, forecast.seed_of(snapshot))
+    return risk.Measures.of(market, sample, empirical, path, relative_error, forecast.seed_of(snapshot))
 
 
 def warm_up() -> tuple[float, float]:

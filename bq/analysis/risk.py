@@ -37,6 +37,27 @@ class Measures(NamedTuple):
     empirical_path: F64 | None  # log returns in time order, centred like the sample
     relative_error: float  # of the forecast volatility
     seed: int
+    moved: tuple[Sample, Sample]  # the forecast with its volatility one standard error lower and higher
+    far_moved: tuple[Sample, Sample]  # the same for a 95 % interval
+    sd: float  # of the forecast's log return
+
+    @classmethod
+    def of(
+        cls,
+        market: Market | None,
+        forecast: Sample,
+        empirical: Sample | None,
+        empirical_path: F64 | None,
+        relative_error: float,
+        seed: int,
+    ) -> "Measures":
+        """Complete the measures with the moved forecasts, which every position on them is tried under."""
+        near, far = (
+            (forecast.scaled(1.0 - by * relative_error), forecast.scaled(1.0 + by * relative_error))
+            for by in (1.0, SHORT)
+        )
+        sd = float(np.std(forecast.log_returns))
+        return cls(market, forecast, empirical, empirical_path, relative_error, seed, near, far, sd)
 
 
 class Errors(NamedTuple):
@@ -122,9 +143,7 @@ def _clip(p: float) -> float:
 def _forecast_interval(position: Position, m: Measures) -> Interval:
     """Vary the forecast volatility by its error, and add the sampling error of the simulation."""
     value = probability_of_profit(position, m.forecast)
-    moved = [
-        probability_of_profit(position, m.forecast.scaled(1.0 + sign * SHORT * m.relative_error)) for sign in (-1, 1)
-    ]
+    moved = [probability_of_profit(position, sample) for sample in m.far_moved]
     sampling = SHORT * math.sqrt(max(value * (1.0 - value), 0.0) / m.forecast.prices.size)
     return Interval(value, _clip(min(value, *moved) - sampling), _clip(max(value, *moved) + sampling))
 
@@ -273,8 +292,8 @@ def errors_of(ev: Callable[[Sample], float], m: Measures, tau: float, sd: float,
         Relative error of the implied volatility.
     """
     sample = m.forecast
-    moved = [ev(sample.scaled(1.0 + sign * m.relative_error)) for sign in (-1.0, 1.0)]
-    growth = math.exp(DRIFT_SHARPE * math.sqrt(tau) * float(np.std(sample.log_returns)))
+    moved = [ev(moved) for moved in m.moved]
+    growth = math.exp(DRIFT_SHARPE * math.sqrt(tau) * m.sd)
     drifted = [ev(sample.grown(factor)) for factor in (1.0 / growth, growth)]
     return Errors(
         vol=m.relative_error,

@@ -24,7 +24,7 @@ from kernels import butterfly, terminal, terminal_returns
 
 POINTS: Final = 1025
 REACH: Final = 6.0  # standard deviations that the grid of the distribution functions covers
-TOP, FRONT, SHOWN = 10, 32, 8
+TOP, FRONT, SHOWN = 10, 32, 6
 POOL: Final = 256  # best of an expiry among which its front is found
 REWARD_SHARE: Final = 0.5
 """Least maximum profit over maximum loss: 35 dollars at risk for 4, with a wing at the last strike, is no butterfly."""

@@ -128,7 +128,7 @@ def _around(value: float, moved: list[float], margin: float = 0.0) -> Interval:
 def forecast_interval(strategy: Strategy, m: Measures) -> Interval:
     """Vary the forecast volatility by its error, and add the sampling error of the simulation."""
     value = strategy.probability(m.forecast)
-    moved = [strategy.probability(m.forecast.scaled(1.0 + sign * NORMAL_95 * m.relative_error)) for sign in (-1, 1)]
+    moved = [strategy.probability(sample) for sample in m.far_moved]
     return _around(value, moved, NORMAL_95 * math.sqrt(max(value * (1.0 - value), 0.0) / m.forecast.prices.size))
 
 

@@ -108,8 +108,10 @@ def profit_range(position: Position) -> tuple[float, float] | None:
 
 def probability_between(measure: Measure, low: float, high: float) -> float:
     """P(low < S <= high)."""
-    upper = 1.0 if math.isinf(high) else float(measure.cdf(np.array([high]))[0])
-    lower = 0.0 if low <= 0.0 else float(measure.cdf(np.array([low]))[0])
+    ends = [x for x in (low, high) if x > 0.0 and not math.isinf(x)]
+    values = iter(measure.cdf(np.array(ends)).tolist() if ends else ())
+    lower = float(next(values)) if low > 0.0 else 0.0
+    upper = 1.0 if math.isinf(high) else float(next(values)) if high > 0.0 else 0.0
     return min(max(upper - lower, 0.0), 1.0)
 
 

@@ -76,7 +76,7 @@ class Pools:
         """Adds to the market's answers what a store remembers; called in a fetching thread."""
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
         self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
-        self._compressing = ThreadPoolExecutor(1, "compress", initializer=_give_way)
+        self._aside = ThreadPoolExecutor(1, "aside", initializer=_give_way)
 
     async def load(self, load: Callable[[], Engine], open_market: Callable[[], Market]) -> tuple[float, float] | None:
         """Import, compile, warm up and check the engine in a computing thread; give the cost it saw.
@@ -108,13 +108,17 @@ class Pools:
 
     async def compress(self, body: bytes) -> bytes:
         """Make a gzip stream of an answer (level 6, no time in it: equal answers have equal streams)."""
-        return await asyncio.get_running_loop().run_in_executor(self._compressing, _gzip, body)
+        return await self.aside(_gzip, body)
+
+    def aside(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Run housekeeping in a thread of its own, where neither a fetch nor a slice waits behind it."""
+        return asyncio.get_running_loop().run_in_executor(self._aside, work, *arguments)
 
     def close(self) -> None:
         """Take no more work; what runs is not waited for."""
         self._fetching.shutdown(wait=False, cancel_futures=True)
         self._computing.shutdown(wait=False, cancel_futures=True)
-        self._compressing.shutdown(wait=False, cancel_futures=True)
+        self._aside.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
         market = self.market

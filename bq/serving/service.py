@@ -51,6 +51,7 @@ STUCK_GRACE_S: Final = 15.0  # between finding a slice stuck and leaving the pro
 STUCK_EXIT: Final = 70  # EX_SOFTWARE
 LONGEST_DEADLINE_S: Final = 25.0  # Heroku's router gives up after 30
 
+TRIM_PAUSE_S: Final = 10.0  # between two times that freed memory is given back to the system
 SHRINK_PAUSE_S: Final = 10.0  # between two times that stored answers give way to a shortage of memory
 
 SHORT_OF_MEMORY: Final = Problem("too_busy", "The server is short of memory.", 10.0)
@@ -133,7 +134,8 @@ class Service:
         self.boot_failure: BaseException | None = None
         self.memory_limit = memory.limit_bytes(settings.memory_mib)
         self.pressure = Pressure.NONE
-        self._shrunk_at = -math.inf
+        self._shrunk_at = self._trimmed_at = -math.inf
+        self._computed_at_trim = -1
         self._ready = False
         self._lag_s = 0.0
         self._is_open = False
@@ -299,6 +301,7 @@ class Service:
             self._is_open = self._session_open(dt.datetime.fromtimestamp(self.wall(), dt.UTC))
         self._look_for_stuck_slices()
         self._watch_memory()
+        self._trim_when_idle()
 
     def _watch_memory(self) -> None:
         """Make room when memory runs short, and begin nothing new when that is not enough; hits are always served."""
@@ -310,9 +313,17 @@ class Service:
         self._shrunk_at = now
         self.variants.clear()
         self.cache.shrink(self.cache.counts().size // 2)
-        memory.trim()
+        self.pools.aside(memory.trim)
         if before is not self.pressure:
             _log.warning("memory is short (%s): stored answers were given up", self.pressure.name.lower())
+
+    def _trim_when_idle(self) -> None:
+        """Give back what analyses have freed: the allocator keeps 50 MB of it, and small dynos have 512 MB."""
+        now, computed = self.clock(), self.batcher.tally.computed
+        if self.batcher.flights or computed == self._computed_at_trim or now - self._trimmed_at < TRIM_PAUSE_S:
+            return
+        self._trimmed_at, self._computed_at_trim = now, computed
+        self.pools.aside(memory.trim)
 
     def _look_for_stuck_slices(self) -> None:
         """Give a hanging slice some time, then leave: a thread cannot be killed, but a process can be replaced."""

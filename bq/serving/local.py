@@ -19,6 +19,9 @@ from bq.serving.desk import Desk, Key
 
 BEAT_S: Final = 1.0
 CACHE_BYTES: Final = 1 << 20  # a scan keeps nothing
+STUCK_S: Final = 600.0
+"""No caller waits, so a slice may take its time: a fund with 40 expiries on a busy machine is slow and not stuck."""
+FETCH_TIMEOUT_S: Final = 300.0
 
 
 class Local:
@@ -44,7 +47,12 @@ class Local:
         self.pools = Pools(settings.compute_threads, settings.fetch_threads)
         self.compute_s = 0.0  # in slices, so far
         cache: Cache[Key] = Cache(clock, budget=CACHE_BYTES, soft=lambda: settings.soft_ttl_s)
-        limits = Limits(compute_slots=self.pools.compute_threads, fetch_slots=settings.fetch_threads)
+        limits = Limits(
+            compute_slots=self.pools.compute_threads,
+            fetch_slots=settings.fetch_threads,
+            stuck_s=STUCK_S,
+            fetch_timeout_s=FETCH_TIMEOUT_S,
+        )
         self._batcher = Batcher(
             cache, self.pools.fetch, self.pools.compute, clock=clock, wall=wall, limits=limits, on_ran=self._note
         )

@@ -14,8 +14,9 @@ Bars (of the last three years, which is more than any model here looks at):
 Quotes. These make a quote unusable: `quotes_zero_bid`, `quotes_zero_ask`, `quotes_crossed`, `quotes_below_intrinsic`
 (the ask, by more than half a per cent of the share), `quotes_above_maximum` (the bid), `quotes_wide` (more than half of
 the middle and more than 0.10), `quotes_not_convex` (a butterfly around it costs less than nothing at bid and ask),
-`quotes_not_monotone` (a vertical spread does). These are only said: `quotes_locked`, `quotes_no_recent_trade` (for a
-week: an idle contract may be well quoted), `vendor_volatility_placeholder`, `quotes_outside_session`.
+`quotes_not_monotone` (a vertical spread does), `quotes_zero_size` (where the source tells sizes). These are only said:
+`quotes_locked`, `quotes_no_recent_trade` (for a week: an idle contract may be well quoted), `quotes_no_open_interest`
+(of a contract with a bid), `vendor_volatility_placeholder`, `quotes_outside_session`.
 
 The grade looks at quotes within 10 % of the share and 7 to 60 days from expiry (nearer expiries where there is nothing
 else). A: 85 % usable, median spread up to 10 % of the middle, quoted while the exchange was open or within a quarter of
@@ -170,7 +171,9 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
     age = (np.datetime64(chain.quote_time.replace(tzinfo=None), "s") - chain.last_trade) / np.timedelta64(1, "D")
     stale = age > STALE_TRADE_DAYS
     concave, falling = _arbitrage(chain)
-    usable = ~(no_bid | no_ask | crossed | below | above | wide | concave | falling)
+    # Nobody stands behind a price for no contracts. A source without sizes (NaN) says nothing of that.
+    no_size = (chain.bid_size == 0.0) & ~no_bid | (chain.ask_size == 0.0) & ~no_ask
+    usable = ~(no_bid | no_ask | no_size | crossed | below | above | wide | concave | falling)
     reasons = _counted(
         (
             ("quotes_zero_bid", no_bid.sum()),
@@ -182,7 +185,9 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
             ("quotes_wide", (wide & ~no_bid).sum()),
             ("quotes_not_convex", concave.sum()),
             ("quotes_not_monotone", falling.sum()),
+            ("quotes_zero_size", no_size.sum()),
             ("quotes_no_recent_trade", stale.sum()),
+            ("quotes_no_open_interest", ((chain.open_interest == 0.0) & ~no_bid).sum()),
             ("vendor_volatility_placeholder", placeholder.sum()),
         )
     )

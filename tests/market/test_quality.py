@@ -316,3 +316,14 @@ def test_quotes_recorded_before_the_opening_are_grade_d(real: FilesMarket, ticke
     got = quality.inspect(answer)
     assert got.grade == "D"
     assert got.usable.sum() <= 1
+
+
+def test_a_price_for_no_contracts_is_no_price_and_untraded_contracts_are_counted() -> None:
+    sizes, interest = np.full(42, 3.0), np.full(42, 10.0)
+    sizes[[4, 9]], interest[:5] = 0.0, 0.0
+    quotes = msgspec.structs.replace(chain(), bid_size=sizes, open_interest=interest)
+    assert found(quotes) == {"quotes_zero_size": 2, "quotes_no_open_interest": 5}
+    assert np.flatnonzero(~quality.inspect_chain(quotes, SPOT).usable).tolist() == [4, 9]
+    # A source that tells neither says nothing of them.
+    silent = msgspec.structs.replace(chain(), bid_size=np.full(42, np.nan), open_interest=np.full(42, np.nan))
+    assert found(silent) == {}

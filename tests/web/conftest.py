@@ -22,7 +22,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 )  # fmt: skip
-PATIENCE_MS = 30_000  # with what should happen at once: a loaded machine is slow, and slow is not wrong
+PATIENCE_MS = 60_000  # with what should happen at once: a loaded machine is slow, and slow is not wrong
 BOOT_S = 240.0  # a fresh machine compiles the kernels first
 
 

@@ -99,8 +99,9 @@ export function makeWhatIf(analysis, query, { onAnswer, onChange }) {
       }, sign);
     };
     const [below, above] = [position.strikes[which - 1] ?? 0, position.strikes[which + 1] ?? Infinity];
-    return labelled(`whatif.${name}`, h("span.stepper", {}, step(-1, "−", "down"),
-      h("select.field", { name, onchange: (event) => set(Number(event.target.value)) },
+    // Not a <label>: it would name the first button.
+    return h("div.labelled", {}, h("span", { "aria-hidden": "true" }, label), h("span.stepper", {}, step(-1, "−", "down"),
+      h("select.field", { name, "aria-label": label, onchange: (event) => set(Number(event.target.value)) },
         strikes.filter((one) => one > below && one < above)
           .map((one) => h("option", { value: String(one), selected: one === position.strikes[which] }, f().strike(one)))),
       step(1, "+", "up")));

@@ -1,6 +1,6 @@
 """The coercion at the kernels' doors: whatever a caller has, as C-contiguous arrays of the agreed types and shapes."""
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,13 @@ I64: TypeAlias = npt.NDArray[np.int64]
 I8: TypeAlias = npt.NDArray[np.int8]
 Bool: TypeAlias = npt.NDArray[np.bool_]
 
+_FLOAT = np.dtype(np.float64)
+
 
 def _aligned(arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     """Give all arrays one length, contiguous and writable: as they are where they are so, as copies elsewhere.
 
-    Compiled code takes writable arrays only, and pandas hands out read-only ones. `np.broadcast_arrays` and
-    `np.require` did this in 15 us a batch of 4,096 options, as long as it takes to price 1,200 of them; this takes 3.
+    Compiled code takes writable arrays only, and pandas hands out read-only ones.
     """
     length = 1
     for array in arrays:
@@ -26,12 +27,24 @@ def _aligned(arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         length = array.size if array.size != 1 else length
     out = []
     for array in arrays:
-        if array.shape != (length,) or not (array.flags.c_contiguous and array.flags.writeable):
+        if array.shape != (length,) or not array.flags.carray:
             copy = np.empty(length, array.dtype)
             copy[:] = array
             array = copy
         out.append(array)
     return out
+
+
+def _fit(columns: tuple[npt.ArrayLike, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether all are vectors of this shape that compiled code takes as they are.
+
+    Asked first: `np.broadcast_arrays` and `np.require` took 15 us a batch of 4,096 options, as long as it takes to
+    price 1,200 of them, `_aligned` 10, this 2.
+    """
+    for c in columns:
+        if type(c) is not np.ndarray or c.dtype is not _FLOAT or c.shape != shape or not c.flags.carray:
+            return False
+    return len(shape) == 1
 
 
 def rows(*columns: npt.ArrayLike) -> list[F64]:
@@ -42,6 +55,8 @@ def rows(*columns: npt.ArrayLike) -> list[F64]:
     ValueError
         If the shapes do not fit or an input has more than one dimension.
     """
+    if _fit(columns, np.shape(columns[0])):
+        return cast(list[F64], list(columns))
     return _aligned([np.asarray(c, dtype=np.float64) for c in columns])
 
 
@@ -54,6 +69,8 @@ def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, 
         If the shapes do not fit, an input has more than one dimension, or `is_call` is neither true nor false.
     """
     flag = np.asarray(is_call)
+    if flag.dtype == np.bool_ and flag.flags.carray and _fit(columns, flag.shape):
+        return flag, cast(list[F64], list(columns))
     if flag.dtype != np.bool_ and (flag.dtype.kind not in "iuf" or not np.isin(flag, (0, 1)).all()):
         raise ValueError("is_call must be boolean")
     call, *rest = _aligned([flag.astype(np.bool_, copy=False), *(np.asarray(c, dtype=np.float64) for c in columns)])

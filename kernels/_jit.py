@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
-from llvmlite import binding as llvm
 from numba.core import caching
+from numba.core.registry import cpu_target
+
+from kernels._library import callable_apart, only_door
 
 _HERE: Final = Path(__file__).resolve().parent
 _log = logging.getLogger(__name__)
@@ -36,14 +38,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 FAST: Final = frozenset({"contract", "nsz"})
 
 
+if "NUMBA_CPU_NAME" in os.environ and "NUMBA_CPU_FEATURES" not in os.environ:
+    # Numba would add this machine's features to those of the CPU that was named: code with AVX-512 for "x86-64-v3".
+    numba.config.CPU_FEATURES = ""
+
+
 @cache
 def host() -> str:
     """Name the CPU that code is compiled for: its LLVM name and a hash of its features."""
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None:
-        # With a CPU name other than the host's, Numba compiles for that CPU's own features.
-        features = "" if "NUMBA_CPU_NAME" in os.environ else llvm.get_host_cpu_features().flatten()
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
     return f"{name}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 
@@ -126,12 +129,19 @@ def scalar(function: F) -> F:
 
     No fast-math at all: the elementary functions need `(x + MAGIC) - MAGIC` and compensated terms to survive.
     """
-    return cast(F, numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
+    return _part(function, forceinline=True)
 
 
 def helper(function: F) -> F:
     """Compile a step shared by several kernels (a linear solve, one likelihood); called, not necessarily inlined."""
-    return cast(F, numba.njit(nogil=True, error_model="numpy", fastmath=set(FAST))(function))
+    return _part(function, fastmath=set(FAST))
+
+
+def _part(function: F, **options: Any) -> F:
+    compile_lazily = numba.njit(nogil=True, error_model="numpy", **options)
+    dispatcher = compile_lazily(function)
+    callable_apart(dispatcher, cache(lambda: compile_lazily(function)))
+    return cast(F, dispatcher)
 
 
 def kernel(signature: str, *, fast: frozenset[str] = FAST) -> Callable[[F], F]:
@@ -149,7 +159,8 @@ def kernel(signature: str, *, fast: frozenset[str] = FAST) -> Callable[[F], F]:
         dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=set(fast) or False)(function)
         if os.environ.get("BQ_KERNEL_CACHE") != "off":  # off: the vectorisation test reads fresh machine code
             dispatcher._cache = _Cache(function)
-        dispatcher.compile(signature)
+        with only_door(function):
+            dispatcher.compile(signature)
         dispatcher.disable_compile()
         compiled.append(dispatcher)
         return cast(F, dispatcher)

@@ -1,12 +1,13 @@
-"""Two Mills ratios and their difference at once, the difference to a few ulps however close the two arguments are.
+"""Two upper tails of the normal distribution and their difference at once, to a few ulps however close they are.
 
 An out-of-the-money option is worth a density times the difference of two Mills ratios whose arguments lie
 sd = sigma sqrt(tau) apart. Formed by subtraction it loses the digits that they share: all of them for small sd.
 Here the difference comes from the divided difference of the polynomial that both share, computed beside its value for
 no more arithmetic than a second value would take, so there is no subtraction to lose them in.
 
-The polynomial was fitted for this file; the single rational map of the half line is that of Shepherd & Laframboise
-(1981), Math. Comp. 36, moved so that it reaches a little below zero: an at-the-money option needs that.
+The polynomial was fitted for this file, in u = 1/(x + 5), which maps the half line to a short interval: the single
+rational map of Shepherd & Laframboise (1981), Math. Comp. 36, moved so that it reaches a little below zero (an
+at-the-money option needs that), and with u itself for weight, so that one reciprocal serves map and weight.
 """
 
 from typing import Final
@@ -14,120 +15,109 @@ from typing import Final
 from kernels._jit import scalar
 from kernels.elementary import fma
 
-LOWEST: Final = -0.2
-"""The smallest argument of `erfcx_pair`. (The fit reaches -0.25; its derivative is poor at the very end.)"""
+LOWEST: Final = -0.28
+"""The smallest argument of `tail_pair`. (The fit reaches -0.36; its derivative is poor at the very end.)"""
 
-# (1 + 1.5x) * erfcx(x) in (x - 3.5)/(x + 4), x >= -0.25, error 4.4e-17
-_A0 = 0.9705853475555893
-_B0 = -0.18998908533364886
-_A1 = 0.07138867297766743
-_B1 = 0.031119284520336674
-_A2 = -0.09033207235614552
-_B2 = 0.10188909613783777
-_A3 = -0.08087661961733568
-_B3 = 0.04900809024387674
-_A4 = -0.02243112042954795
-_B4 = 0.007003208836718087
-_A5 = -0.0008499288136648004
-_B5 = -0.00044973894632397755
-_A6 = 0.00026020035771416995
-_B6 = -2.2463861156034325e-05
-_A7 = -2.8777732051530186e-05
-_B7 = 9.60794345539931e-06
-_A8 = 2.3667981553366313e-06
-_B8 = -1.806064811107563e-06
-_A9 = -1.4455180079772552e-07
-_B9 = 2.8960889246845974e-07
-_A10 = 3.885554137095335e-09
-_B10 = -3.934468383816996e-08
-_A11 = 2.444087113589899e-10
-_B11 = 3.262598265690913e-09
-
-
-@scalar
-def _even(u: float, v: float) -> tuple[float, float]:
-    """Evaluate A(u) and (A(u) - A(v)) / (u - v) by Horner's rule, which gives the second from the first's steps."""
-    p = fma(_A11, u, _A10)
-    d = fma(_A11, v, p)
-    p = fma(p, u, _A9)
-    d = fma(d, v, p)
-    p = fma(p, u, _A8)
-    d = fma(d, v, p)
-    p = fma(p, u, _A7)
-    d = fma(d, v, p)
-    p = fma(p, u, _A6)
-    d = fma(d, v, p)
-    p = fma(p, u, _A5)
-    d = fma(d, v, p)
-    p = fma(p, u, _A4)
-    d = fma(d, v, p)
-    p = fma(p, u, _A3)
-    d = fma(d, v, p)
-    p = fma(p, u, _A2)
-    d = fma(d, v, p)
-    p = fma(p, u, _A1)
-    d = fma(d, v, p)
-    return fma(p, u, _A0), d
+# (x + 5) e^(x^2/2) Phi(-x) in u - _CENTRE, u = 1/(x + 5), x >= -0.36, relative error 5.2e-17
+_CENTRE = 0.1078
+_P0 = 0.8242614246597396
+_P1 = 7.486991861213336
+_P2 = 57.5036004029975
+_P3 = 369.4257942842056
+_P4 = 1939.2184295800573
+_P5 = 7920.93932999898
+_P6 = 22271.41908084306
+_P7 = 23734.233422292902
+_P8 = -119245.89152918855
+_P9 = -572939.7401742665
+_P10 = -106202.7645357316
+_P11 = 6303084.869277114
+_P12 = 11212497.427053684
+_P13 = -66792910.593971096
+_P14 = -208067317.38062683
+_P15 = 817488602.6221408
+_P16 = 3225714484.6392403
+_P17 = -12127151831.150024
+_P18 = -45877752102.50274
+_P19 = 195269265424.79727
+_P20 = 545538440247.5717
+_P21 = -2660112023876.773
+_P22 = -3908463767996.0947
+_P23 = 20260191974843.36
 
 
 @scalar
-def _odd(u: float, v: float) -> tuple[float, float]:
-    """Evaluate B(u) and (B(u) - B(v)) / (u - v) in the same way."""
-    p = fma(_B11, u, _B10)
-    d = fma(_B11, v, p)
-    p = fma(p, u, _B9)
+def _polynomial(t: float, v: float) -> tuple[float, float]:
+    """Evaluate P(t) and (P(t) - P(v)) / (t - v) by Horner's rule, which gives the second from the first's steps."""
+    p = fma(_P23, t, _P22)
+    d = fma(_P23, v, p)
+    p = fma(p, t, _P21)
     d = fma(d, v, p)
-    p = fma(p, u, _B8)
+    p = fma(p, t, _P20)
     d = fma(d, v, p)
-    p = fma(p, u, _B7)
+    p = fma(p, t, _P19)
     d = fma(d, v, p)
-    p = fma(p, u, _B6)
+    p = fma(p, t, _P18)
     d = fma(d, v, p)
-    p = fma(p, u, _B5)
+    p = fma(p, t, _P17)
     d = fma(d, v, p)
-    p = fma(p, u, _B4)
+    p = fma(p, t, _P16)
     d = fma(d, v, p)
-    p = fma(p, u, _B3)
+    p = fma(p, t, _P15)
     d = fma(d, v, p)
-    p = fma(p, u, _B2)
+    p = fma(p, t, _P14)
     d = fma(d, v, p)
-    p = fma(p, u, _B1)
+    p = fma(p, t, _P13)
     d = fma(d, v, p)
-    return fma(p, u, _B0), d
+    p = fma(p, t, _P12)
+    d = fma(d, v, p)
+    p = fma(p, t, _P11)
+    d = fma(d, v, p)
+    p = fma(p, t, _P10)
+    d = fma(d, v, p)
+    p = fma(p, t, _P9)
+    d = fma(d, v, p)
+    p = fma(p, t, _P8)
+    d = fma(d, v, p)
+    p = fma(p, t, _P7)
+    d = fma(d, v, p)
+    p = fma(p, t, _P6)
+    d = fma(d, v, p)
+    p = fma(p, t, _P5)
+    d = fma(d, v, p)
+    p = fma(p, t, _P4)
+    d = fma(d, v, p)
+    p = fma(p, t, _P3)
+    d = fma(d, v, p)
+    p = fma(p, t, _P2)
+    d = fma(d, v, p)
+    p = fma(p, t, _P1)
+    d = fma(d, v, p)
+    return fma(p, t, _P0), d
 
 
 @scalar
-def erfcx_pair(a: float, b: float, gap: float) -> tuple[float, float, float]:
-    """Evaluate erfcx(a), erfcx(b) and erfcx(a) - erfcx(b) with one division.
+def tail_pair(a: float, b: float, gap: float) -> tuple[float, float, float]:
+    """Evaluate T(a), T(b) and T(a) - T(b), where T(x) = e^(x^2/2) Phi(-x), with one division.
 
     Parameters
     ----------
     a, b : float
-        From `LOWEST` to 1e30 (the product of the denominators must not overflow).
+        From `LOWEST` to 1e150 (the product of the denominators must not overflow).
     gap : float
         b - a, as exactly as the caller has it: the difference inherits its relative error.
 
     Returns
     -------
     tuple of float
-        The two values, relative error below 1e-15, and their difference, below 2e-15.
+        The two values, relative error below 1.5e-15, and their difference, below 2.5e-15.
     """
-    weight_a = fma(1.5, a, 1.0)
-    weight_b = fma(1.5, b, 1.0)
-    qa = a + 4.0
-    qb = b + 4.0
-    weights = weight_a * weight_b
-    qs = qa * qb
-    r = 1.0 / (weights * qs)
-    inverse_qs = weights * r
-    inverse_weights = qs * r
-    t = (a - 3.5) * qb * inverse_qs
-    v = (b - 3.5) * qa * inverse_qs
-    even, even_slope = _even(t * t, v * v)
-    odd, odd_slope = _odd(t * t, v * v)
-    # P(t) = A(t^2) + t B(t^2), so its divided difference is (t + v)(A' + v B') + B(t^2).
-    slope = fma(t + v, fma(v, odd_slope, even_slope), odd)
-    pa = fma(t, odd, even)
-    pb = fma(v - t, slope, pa)
-    difference = gap * fma(1.5, pa, -7.5 * weight_a * slope * inverse_qs) * inverse_weights
-    return pa * weight_b * inverse_weights, pb * weight_a * inverse_weights, difference
+    qa = a + 5.0
+    qb = b + 5.0
+    r = 1.0 / (qa * qb)
+    u = qb * r
+    v = qa * r
+    value, slope = _polynomial(u - _CENTRE, v - _CENTRE)
+    apart = gap * r  # u - v
+    other = fma(-apart, slope, value)
+    return u * value, v * other, apart * fma(v, slope, value)

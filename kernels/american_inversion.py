@@ -23,7 +23,7 @@ NEVER_EARLY: Final = -1
 """Status of the rows that a European solver does better."""
 
 _SECANT_PASSES = 12  # from here on every other step halves the bracket
-_STEP = 1e-6  # a secant step this small, relative to sigma, leaves an error of about its square
+_MISS = 2e-13  # of the strike: a price this near is the price, 2e-11 dollars at 100
 _WIDEST = 1e3  # sigma sqrt(tau)
 _EQUAL = 4e-16  # a price this near to a bound, relative to the legs, is the bound
 
@@ -86,6 +86,7 @@ def invert_rows(
     at = np.empty(n)  # the sigma to try
     last_at = np.empty(n)
     last_miss = np.empty(n)
+    miss_before = np.empty(n)
     open_rows = np.empty(n, np.int64)
     lanes = np.empty((4, LANES))
     out = np.empty((OUT, LANES))
@@ -121,7 +122,8 @@ def invert_rows(
             high[i] = _WIDEST * per_root
             at[i] = (sd if 0.0 < sd < _WIDEST else 1.0) * per_root
             last_at[i] = math.nan
-            last_miss[i] = math.nan
+            last_miss[i] = 0.0
+            miss_before[i] = 0.0
             status[i] = 6
             open_rows[todo] = i
             todo += 1
@@ -161,11 +163,13 @@ def invert_rows(
                         else math.sqrt(max(low[i], 1e-3 * high[i]) * high[i])
                     )
                     inside = False
+                # A secant step's miss is C times the product of the last two; the one before tells C.
+                settled = inside and miss * miss < _MISS * max(abs(last_miss[i]), miss_before[i])
+                miss_before[i] = abs(last_miss[i])
                 last_at[i] = now
                 last_miss[i] = miss
                 at[i] = guess
-                done = miss == 0.0 or (inside and abs(guess - now) < _STEP * now) or high[i] - low[i] < 1e-12 * now
-                if done:
+                if settled or miss == 0.0 or high[i] - low[i] < 1e-12 * now:
                     sigma[i] = now if miss == 0.0 else guess
                     status[i] = 0
                 else:

@@ -13,123 +13,166 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import carray
 
 from kernels._arrays import F64, I8, Bool, option_rows
-from kernels._blocks import LANES, columns, load, store
+from kernels._blocks import LANES, columns, fill, spill, stack, store
 from kernels._jit import helper, kernel, scalar
-from kernels._mills import LOWEST, erfcx_pair
-from kernels.elementary import exp, fma, log
+from kernels._mills import LOWEST, tail_pair
+from kernels.elementary import exp, exp_within, log_ratio
 
-_SQRT_HALF = 0.70710678118654752440
 _INV_SQRT_2PI = 0.39894228040143267794
 _TINY = 2.2250738585072014e-308
 _LEAST_SD = 1e-300
 _MAX_EXPONENT = 700.0
-_ABOVE_MIDDLE = -LOWEST / _SQRT_HALF
 
 # Columns of the scratch.
-_SPOT, _STRIKE, _TAU, _RATE, _DIVIDEND, _SIGMA, _IS_CALL = columns(0, 7)
-_PRICE, _DELTA, _GAMMA, _VEGA, _THETA, _RHO, _VANNA, _VOLGA, _CHARM, _STATUS = columns(7, 17)
+_H, _FORWARD, _OWED, _SD, _D1, _SOUND, _NEAR, _FAR, _DIFFERENCE, _OUT = columns(0, 10)
+_PRICE, _DELTA, _GAMMA, _VEGA, _THETA, _RHO, _VANNA, _VOLGA, _CHARM, _STATUS = columns(10, 20)
+_SIZE = 20 * LANES
 
 
 @scalar
-def _out_of_the_money(low: float, d1: float, d2: float, sd: float) -> tuple[float, float, float, float]:
-    """Evaluate the out-of-the-money call on the smaller of forward and strike, `low`; d1 and d2 are its own.
+def _tails(d1: float, d2: float, sd: float) -> tuple[float, float, float]:
+    """Evaluate what makes an out-of-the-money price of a density: `tail_pair` at -d1 (or |d1|, see `_value`), -d2."""
+    middle = d1 > -LOWEST
+    return tail_pair(min(d1 if middle else -d1, 1e20), min(-d2, 1e20), -d2 - d1 if middle else sd)
 
-    Returns its price, low Phi(d1), high Phi(d2) and low exp(-d1^2/2).
+
+@scalar
+def _value(low: float, d1: float, g: float, near: float, far: float, difference: float) -> float:
+    """Price the out-of-the-money call on the smaller of forward and strike, `low`; g is low exp(-d1^2/2).
+
+    Where -d1 is too negative for the pair, 1 - Phi(-d1) loses nothing.
     """
-    middle = d1 > _ABOVE_MIDDLE  # here -d1 is too negative for the pair, and 1 - Phi(-d1) loses nothing
-    a = _SQRT_HALF * min(abs(d1) if middle else -d1, 1e20)
-    b = _SQRT_HALF * min(-d2, 1e20)
-    ea, eb, difference = erfcx_pair(a, b, _SQRT_HALF * sd)
-    g = low * exp(-0.5 * d1 * d1)
-    half = 0.5 * g
-    value = low - half * (ea + eb) if middle else half * difference
-    return value, (low - half * ea if middle else half * ea), half * eb, g
+    return low - g * (near + far) if d1 > -LOWEST else g * difference
 
 
 @scalar
 def black(forward: float, strike: float, sd: float, is_call: bool) -> tuple[float, float]:
     """Undiscounted price and its slope in sd = sigma sqrt(tau), for positive normal forward, strike and sd."""
-    ratio = forward / strike
-    x = -abs(log(ratio) + fma(-ratio, strike, forward) / forward)
-    d1 = x / sd + 0.5 * sd
-    value, _, _, g = _out_of_the_money(min(forward, strike), d1, d1 - sd, sd)
+    low = min(forward, strike)
+    d1 = 0.5 * sd - abs(log_ratio(forward, strike)) / sd
+    g = low * exp(-0.5 * d1 * d1)
+    near, far, difference = _tails(d1, d1 - sd, sd)
+    value = _value(low, d1, g, near, far, difference)
     return value + max(forward - strike if is_call else strike - forward, 0.0), _INV_SQRT_2PI * g
 
 
 @scalar
-def _row(spot: float, strike: float, tau: float, rate: float, dividend: float, sigma: float) -> tuple[Any, ...]:
-    """Judge a row and put it into the terms of its out-of-the-money option.
+def _prepare(
+    w: F64, is_call: Bool, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, start: int
+) -> None:
+    """Judge the rows of a block, and put them into the terms of their out-of-the-money options.
 
-    Returns whether the inputs are sound, whether the option still moves, 1/spot, sqrt(tau), sd, 1/sd, the discounted
-    forward and strike, whether the call is the one out of the money, and that option's d1 and d2.
+    Three loops instead of one: each keeps its constants in registers, and the processor overlaps more rows of it.
     """
-    left = max(tau, 0.0)
-    growth = rate * left
-    yielded = dividend * left
-    ratio = spot / strike
-    free = ratio > 1e300  # strike 0, or so small beside the spot that the option is a forward
-    total = spot + strike + abs(tau) + abs(rate) + abs(dividend) + abs(sigma)  # one test for NaN and infinity
-    ok = (total < math.inf) & (spot >= _TINY) & (strike >= 0.0) & (ratio > 1e-300)
-    ok &= max(abs(growth), abs(yielded)) <= _MAX_EXPONENT
-    inverse_spot = 1.0 / spot
-    root = math.sqrt(left)
-    sd = sigma * root
-    moves = sd >= _LEAST_SD
-    sd = sd if moves else 1.0
-    inverse_sd = 1.0 / sd
-    # What the ratio lost to rounding: without it the price at sd = 1e-3 has an error of 1e-13 of itself.
-    lost = fma(-ratio, strike, spot) * inverse_spot
-    x = log(1.0 if free else ratio) + (growth - yielded + (0.0 if free else lost))
-    call_side = (x <= 0.0) & (not free)
-    d1 = 0.5 * sd - abs(x) * inverse_sd
-    d1 = -1e20 if free else max(d1, -1e20)
-    forward = spot * exp(-yielded)
-    return ok, moves, inverse_spot, root, sd, inverse_sd, forward, strike * exp(-growth), call_side, d1, d1 - sd
+    for lane in range(LANES):
+        i = np.uint64(lane)
+        row = np.uint64(start + lane)
+        S = spot[row]
+        K = strike[row]
+        T = tau[row]
+        v = sigma[row]
+        left = max(T, 0.0)
+        growth = rate[row] * left
+        yielded = dividend[row] * left
+        free = K < 1e-300 * S  # 0, or so small beside the spot that the option is a forward
+        ok = (S + K + abs(T) + abs(v) < math.inf) & (S >= _TINY) & (K >= 0.0)
+        ok &= ((K >= _TINY) | free) & (K < 1e300 * S)
+        # A rate that is NaN or infinite makes NaN of these, or infinity, at any time.
+        ok &= (abs(growth) <= _MAX_EXPONENT) & (abs(yielded) <= _MAX_EXPONENT)
+        sd = v * math.sqrt(left)
+        moves = sd >= _LEAST_SD
+        sd = sd if moves else 1.0
+        d1 = 0.5 * sd - abs(log_ratio(S, K) + (growth - yielded)) / sd
+        w[_H + i] = 1.0 if is_call[row] else -1.0
+        w[_FORWARD + i] = yielded
+        w[_OWED + i] = growth
+        w[_SD + i] = sd
+        w[_D1 + i] = -1e20 if free else max(d1, -1e20)
+        w[_SOUND + i] = (1.0 if moves else 0.0) if ok else math.nan
+    for lane in range(LANES):
+        i = np.uint64(lane)
+        row = np.uint64(start + lane)
+        w[_FORWARD + i] = spot[row] * exp_within(-w[_FORWARD + i])
+        w[_OWED + i] = strike[row] * exp_within(-w[_OWED + i])
+    for lane in range(LANES):
+        i = np.uint64(lane)
+        d1 = w[_D1 + i]
+        sd = w[_SD + i]
+        w[_NEAR + i], w[_FAR + i], w[_DIFFERENCE + i] = _tails(d1, d1 - sd, sd)
+
+
+@helper
+def _price_blocks(
+    is_call: Bool, price: F64, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64
+) -> None:
+    """Price the whole blocks of a batch."""
+    w = carray(stack(_SIZE), _SIZE)
+    for block in range(spot.size // LANES):
+        start = block * LANES
+        _prepare(w, is_call, spot, strike, tau, rate, dividend, sigma, start)
+        for lane in range(LANES):
+            i = np.uint64(lane)
+            row = np.uint64(start + lane)
+            d1 = w[_D1 + i]
+            fs = w[_FORWARD + i]
+            kd = w[_OWED + i]
+            low = min(fs, kd)
+            out = _value(low, d1, low * exp(-0.5 * d1 * d1), w[_NEAR + i], w[_FAR + i], w[_DIFFERENCE + i])
+            value = (out if w[_SOUND + i] > 0.0 else 0.0) + max(w[_H + i] * (fs - kd), 0.0)
+            ok = (w[_SOUND + i] >= 0.0) & (value < math.inf) & ((sigma[row] >= 0.0) | (tau[row] <= 0.0))
+            w[_PRICE + i] = value if ok else math.nan
+        store(price, start, LANES, w, 10)
 
 
 @kernel("void(boolean[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1])")
 def _price(is_call: Bool, price: F64, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64) -> None:
-    w = np.zeros(8 * LANES)
-    for start in range(0, spot.size, LANES):
-        count = min(LANES, spot.size - start)
-        load(w, 0, spot, start, count)
-        load(w, 1, strike, start, count)
-        load(w, 2, tau, start, count)
-        load(w, 3, rate, start, count)
-        load(w, 4, dividend, start, count)
-        load(w, 5, sigma, start, count)
-        load(w, 6, is_call, start, count)
-        for lane in range(LANES):
-            i = np.uint64(lane)
-            h = 2.0 * w[_IS_CALL + i] - 1.0
-            T = w[_TAU + i]
-            v = w[_SIGMA + i]
-            ok, moves, _, _, sd, _, fs, kd, _, d1, d2 = _row(
-                w[_SPOT + i], w[_STRIKE + i], T, w[_RATE + i], w[_DIVIDEND + i], v
-            )
-            value, _, _, _ = _out_of_the_money(min(fs, kd), d1, d2, sd)
-            value = (value if moves else 0.0) + max(h * (fs - kd), 0.0)
-            ok &= (value < math.inf) & ((v >= 0.0) | (T <= 0.0))
-            w[_PRICE + i] = value if ok else math.nan
-        store(price, start, count, w, 7)
+    _price_blocks(is_call, price, spot, strike, tau, rate, dividend, sigma)
+    whole = spot.size // LANES * LANES
+    if whole < spot.size:
+        flags = np.zeros(LANES, np.bool_)
+        fill(flags, is_call, whole)
+        t = np.zeros((7, LANES))
+        fill(t[0], spot, whole)
+        fill(t[1], strike, whole)
+        fill(t[2], tau, whole)
+        fill(t[3], rate, whole)
+        fill(t[4], dividend, whole)
+        fill(t[5], sigma, whole)
+        _price_blocks(flags, t[6], t[0], t[1], t[2], t[3], t[4], t[5])
+        spill(price, whole, t[6])
 
 
-@helper
-def _greeks_of_block(w: F64) -> None:
-    """Compute all results of a block in its scratch."""
+@scalar
+def _greeks_of_block(
+    w: F64, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, start: int
+) -> None:
+    """Compute all results of a prepared block in its scratch."""
     for lane in range(LANES):
         i = np.uint64(lane)
-        S = w[_SPOT + i]
-        K = w[_STRIKE + i]
-        T = w[_TAU + i]
-        r = w[_RATE + i]
-        q = w[_DIVIDEND + i]
-        v = w[_SIGMA + i]
-        h = 2.0 * w[_IS_CALL + i] - 1.0
-        ok, moves, inverse_S, root, sd, inverse_sd, fs, kd, call_side, low_d1, low_d2 = _row(S, K, T, r, q, v)
-        out, near, far, g = _out_of_the_money(min(fs, kd), low_d1, low_d2, sd)
+        row = np.uint64(start + lane)
+        S = spot[row]
+        K = strike[row]
+        T = tau[row]
+        r = rate[row]
+        q = dividend[row]
+        v = sigma[row]
+        h = w[_H + i]
+        fs = w[_FORWARD + i]
+        kd = w[_OWED + i]
+        sd = w[_SD + i]
+        low_d1 = w[_D1 + i]
+        low_d2 = low_d1 - sd
+        moves = w[_SOUND + i] > 0.0
+        call_side = fs <= kd  # the call is the one out of the money
+        low = min(fs, kd)
+        g = low * exp(-0.5 * low_d1 * low_d1)
+        out = _value(low, low_d1, g, w[_NEAR + i], w[_FAR + i], w[_DIFFERENCE + i])
+        near = g * w[_NEAR + i]
+        near = low - near if low_d1 > -LOWEST else near  # low Phi(d1)
+        far = g * w[_FAR + i]  # high Phi(d2)
         d1 = low_d1 if call_side else -low_d2
         d2 = low_d2 if call_side else -low_d1
         spot_part = near if call_side else far
@@ -137,15 +180,19 @@ def _greeks_of_block(w: F64) -> None:
         outside = call_side == (h > 0.0)
         n1 = spot_part if outside else fs - spot_part
         n2 = strike_part if outside else kd - strike_part
-        inverse_T = 1.0 / T
-        inverse_v = 1.0 / v
+        inverse_S = 1.0 / S
+        inverse_sd = 1.0 / sd
+        root = math.sqrt(max(T, 0.0))
+        inverse_v = root * inverse_sd  # a product takes a tenth of a division's time
+        inverse_root = v * inverse_sd
+        inverse_T = inverse_root * inverse_root
         density = _INV_SQRT_2PI * g * inverse_S  # e^(-q tau) phi(d1)
         slope = S * density * root
 
         value = (out if moves else 0.0) + max(h * (fs - kd), 0.0)
         delta = h * n1 * inverse_S
         gamma = density * inverse_sd * inverse_S
-        theta = -0.5 * slope * v * inverse_T - h * (r * n2 - q * n1)
+        theta = -0.5 * S * density * v * inverse_root - h * (r * n2 - q * n1)
         rho = h * T * n2
         vanna = -density * d2 * inverse_v
         volga = slope * (d1 * d2) * inverse_v
@@ -154,7 +201,7 @@ def _greeks_of_block(w: F64) -> None:
         dead = T <= 0.0
         # Infinity minus infinity is NaN, so one comparison tells whether all are finite.
         total = value + delta + gamma + slope + theta + rho + vanna + volga + charm
-        sound = ok & (value < math.inf) & (dead | (not moves) | (abs(total) < math.inf))
+        sound = (w[_SOUND + i] >= 0.0) & (value < math.inf) & (dead | (not moves) | (abs(total) < math.inf))
         good = sound & moves
         expired = sound & dead
         rest = 0.0 if expired else math.nan
@@ -171,51 +218,47 @@ def _greeks_of_block(w: F64) -> None:
         w[_STATUS + i] = 5.0 if not sound else (4.0 if dead else (0.0 if moves else 3.0))
 
 
+@helper
+def _greeks_blocks(
+    is_call: Bool, status: I8, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, out: F64
+) -> None:
+    """Fill the whole blocks of a batch."""
+    w = carray(stack(_SIZE), _SIZE)
+    for block in range(spot.size // LANES):
+        start = block * LANES
+        _prepare(w, is_call, spot, strike, tau, rate, dividend, sigma, start)
+        _greeks_of_block(w, spot, strike, tau, rate, dividend, sigma, start)
+        for column in range(9):
+            for lane in range(LANES):
+                out[np.uint64(column), np.uint64(start + lane)] = w[np.uint64((10 + column) * LANES + lane)]
+        store(status, start, LANES, w, 19)
+
+
 @kernel(
     "void(boolean[::1],int8[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],"
-    "float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],float64[::1],"
-    "float64[::1])"
+    "float64[:,::1])"
 )
 def _greeks(
-    is_call: Bool,
-    status: I8,
-    spot: F64,
-    strike: F64,
-    tau: F64,
-    rate: F64,
-    dividend: F64,
-    sigma: F64,
-    price: F64,
-    delta: F64,
-    gamma: F64,
-    vega: F64,
-    theta: F64,
-    rho: F64,
-    vanna: F64,
-    volga: F64,
-    charm: F64,
+    is_call: Bool, status: I8, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, sigma: F64, out: F64
 ) -> None:
-    w = np.zeros(17 * LANES)
-    for start in range(0, spot.size, LANES):
-        count = min(LANES, spot.size - start)
-        load(w, 0, spot, start, count)
-        load(w, 1, strike, start, count)
-        load(w, 2, tau, start, count)
-        load(w, 3, rate, start, count)
-        load(w, 4, dividend, start, count)
-        load(w, 5, sigma, start, count)
-        load(w, 6, is_call, start, count)
-        _greeks_of_block(w)
-        store(price, start, count, w, 7)
-        store(delta, start, count, w, 8)
-        store(gamma, start, count, w, 9)
-        store(vega, start, count, w, 10)
-        store(theta, start, count, w, 11)
-        store(rho, start, count, w, 12)
-        store(vanna, start, count, w, 13)
-        store(volga, start, count, w, 14)
-        store(charm, start, count, w, 15)
-        store(status, start, count, w, 16)
+    _greeks_blocks(is_call, status, spot, strike, tau, rate, dividend, sigma, out)
+    whole = spot.size // LANES * LANES
+    if whole < spot.size:
+        flags = np.zeros(LANES, np.bool_)
+        codes = np.empty(LANES, np.int8)
+        fill(flags, is_call, whole)
+        t = np.zeros((6, LANES))
+        fill(t[0], spot, whole)
+        fill(t[1], strike, whole)
+        fill(t[2], tau, whole)
+        fill(t[3], rate, whole)
+        fill(t[4], dividend, whole)
+        fill(t[5], sigma, whole)
+        results = np.empty((9, LANES))
+        _greeks_blocks(flags, codes, t[0], t[1], t[2], t[3], t[4], t[5], results)
+        for column in range(9):
+            spill(out[column], whole, results[column])
+        spill(status, whole, codes)
 
 
 class Greeks(NamedTuple):
@@ -332,5 +375,6 @@ def greeks(
     # One allocation for all: large ones come as huge pages, whose first touch costs less (100,000 rows: 84 -> 15 ns).
     out = np.empty((9, call.size))
     status = np.empty(call.size, np.int8)
-    _greeks(call, status, *inputs, *out)
+    arguments: tuple[Any, ...] = (call, status, *inputs, out)
+    _greeks(*arguments)
     return Greeks._make([*out, status])

@@ -13,12 +13,24 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import carray
 
 from kernels._arrays import F64, I8, I64, Bool, option_rows
-from kernels._blocks import LANES, columns, load, store
+from kernels._blocks import LANES, columns, fill, spill, stack, store
 from kernels._jit import helper, kernel, scalar
-from kernels._mills import LOWEST, erfcx_pair
-from kernels.elementary import erfcx, exp, fma, log
+from kernels._mills import LOWEST, tail_pair
+from kernels.elementary import (
+    _LN2,
+    _MAGIC,
+    _MAGIC_BITS,
+    _SQRT_HALF_BITS,
+    _bits,
+    _float,
+    exp_within,
+    fma,
+    log,
+    log_ratio,
+)
 
 STEPS: Final = 3
 """Householder steps of fourth order for every row."""
@@ -28,15 +40,27 @@ LARGE_STEP: Final = 2e-4
 """A last step larger than this (relative) means that more are needed. Below it the error left is under 2e-15; with
 1e-3 it was 1e-13, with 5e-3 6e-11."""
 
-_SQRT_HALF = 0.70710678118654752440
+_SQRT_2 = 1.41421356237309504880
 _SQRT_2PI = 2.50662827463100050242
 _TINY = 2.2250738585072014e-308
 _MAX_EXPONENT = 700.0
-_ABOVE_MIDDLE = -LOWEST / _SQRT_HALF
+_K0 = 0.5641895835
+_K1 = 0.36346
+_K2 = 1.51784
 
 # Columns of the scratch.
-_PRICE, _SPOT, _STRIKE, _TAU, _RATE, _DIVIDEND, _IS_CALL = columns(0, 7)
-_X, _LOG_C, _LOG_REST, _S, _STEP, _STATUS, _SIGMA = columns(7, 14)
+_X, _TARGET, _INVERSE_TARGET, _LOG_REST, _S, _STEP, _STATUS, _C, _REST, _P, _SIGMA = columns(0, 11)
+_SIZE = 11 * LANES
+
+
+@scalar
+def _rough_log(x: float) -> float:
+    """Logarithm of a normal x > 0 to 5e-5 of itself, without a division: for the start only."""
+    bits = _bits(x)
+    k = (bits - _SQRT_HALF_BITS) >> 52
+    f = _float(bits - (k << 52)) - 1.0
+    g = fma(fma(fma(fma(0.1765806, f, -0.2709460), f, 0.3363888), f, -0.4994506), f, 0.9999662)
+    return fma(f, g, (_float(k + _MAGIC_BITS) - _MAGIC) * _LN2)
 
 
 @scalar
@@ -50,38 +74,42 @@ def _minus_inverse_norm_cdf(p: float) -> float:
     den = -5.447609879822406e01 * w + 1.615858368580409e02
     den = (den * w - 1.556989798598866e02) * w + 6.680131188771972e01
     den = (den * w - 1.328068155288572e01) * w + 1.0
-    t = math.sqrt(-2.0 * log(max(p, 1e-300)))
-    tail = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
-    return num / den if p > 0.02425 else tail
+    t = math.sqrt(-2.0 * _rough_log(max(p, 1e-300)))
+    tail_den = 1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
+    tail_num = t * tail_den - (2.515517 + t * (0.802853 + t * 0.010328))
+    central = p > 0.02425
+    return (num if central else tail_num) / (den if central else tail_den)
 
 
-@helper
-def _prepare(w: F64) -> None:
+@scalar
+def _prepare(
+    w: F64, is_call: Bool, price: F64, spot: F64, strike: F64, tau: F64, rate: F64, dividend: F64, start: int
+) -> None:
     """Judge the rows of a block, normalise them, and find where to start."""
     for lane in range(LANES):
         i = np.uint64(lane)
-        price = w[_PRICE + i]
-        spot = w[_SPOT + i]
-        strike = w[_STRIKE + i]
-        rate = w[_RATE + i]
-        dividend = w[_DIVIDEND + i]
-        is_call = w[_IS_CALL + i] > 0.5
-        left = max(w[_TAU + i], 0.0)
-        growth = rate * left
-        yielded = dividend * left
-        ratio = spot / strike
-        free = ratio > 1e300  # strike 0: no volatility changes the price
-        total = abs(price) + spot + strike + abs(w[_TAU + i]) + abs(rate) + abs(dividend)
-        ok = (total < math.inf) & (spot >= _TINY) & (strike >= 0.0) & (ratio > 1e-300)
-        ok &= max(abs(growth), abs(yielded)) <= _MAX_EXPONENT
-        forward = spot * exp(-yielded)
-        owed = strike * exp(-growth)
+        row = np.uint64(start + lane)
+        S = spot[row]
+        K = strike[row]
+        T = tau[row]
+        call = is_call[row]
+        left = max(T, 0.0)
+        growth = rate[row] * left
+        yielded = dividend[row] * left
+        free = K < 1e-300 * S  # strike 0: no volatility changes the price
+        ok = (abs(price[row]) + S + K + abs(T) < math.inf) & (S >= _TINY) & (K >= 0.0)
+        ok &= ((K >= _TINY) | free) & (K < 1e300 * S)
+        # A rate that is NaN or infinite makes NaN of these, or infinity, at any time.
+        ok &= (abs(growth) <= _MAX_EXPONENT) & (abs(yielded) <= _MAX_EXPONENT)
+        forward = S * exp_within(-yielded)
+        owed = K * exp_within(-growth)
         low = min(forward, owed)
-        ok &= (max(forward, owed) < math.inf) & ((low >= _TINY) | free)
+        high = max(forward, owed)
+        ok &= (high < math.inf) & ((low >= _TINY) | free)
 
-        intrinsic = max(forward - owed if is_call else owed - forward, 0.0)
-        extra = price - intrinsic
-        missing = (forward if is_call else owed) - price
+        intrinsic = max(forward - owed if call else owed - forward, 0.0)
+        extra = price[row] - intrinsic
+        missing = (forward if call else owed) - price[row]
         # Discounting rounds the intrinsic value; within that nothing can be said. Undiscounted it is exact.
         blur = (forward if yielded != 0.0 else 0.0) + (owed if growth != 0.0 else 0.0)
         blur = 4.5e-16 * blur if intrinsic > 0.0 else 0.0
@@ -92,26 +120,35 @@ def _prepare(w: F64) -> None:
         code = code if ok else 5.0
 
         solvable = code == 0.0
-        lost = fma(-ratio, strike, spot) / spot
-        x = -abs(log(ratio) + (growth - yielded + lost))
-        x = x if solvable else -0.1
-        c = c if solvable else 0.1
-        rest = missing / low if solvable else 0.9
-        log_c = log(c)
-        middle = math.sqrt(-2.0 * x)  # where c has its inflection, d1 = 0
-        c_middle = 0.5 - 0.5 * erfcx(middle * _SQRT_HALF)
-        bound = 2.0 * _minus_inverse_norm_cdf(rest / (1.0 + exp(-x)))  # an upper one, close above the middle
-        below = middle * math.sqrt(max((log(max(c_middle, 1e-300)) + 0.5 * x) / (log_c + 0.5 * x), 0.0))
-        w[_X + i] = x
-        w[_LOG_C + i] = log_c
-        w[_LOG_REST + i] = log(rest)
-        w[_S + i] = min(below, bound) if c < c_middle else bound
+        x = -abs(log_ratio(S, K) + (growth - yielded))
+        w[_X + i] = x if solvable else -0.1
+        w[_C + i] = c if solvable else 0.1
+        w[_REST + i] = missing / low if solvable else 0.9
+        w[_P + i] = missing / (low + high) if solvable else 0.4
         w[_STATUS + i] = code
+    for lane in range(LANES):
+        i = np.uint64(lane)
+        x = w[_X + i]
+        c = w[_C + i]
+        target = log(c) + 0.5 * x
+        # The inflection of c lies where d1 = 0, at sqrt(2 |x|); the price there, 0.5 - 0.5 erfcx(m), to 1e-3 of itself.
+        m = math.sqrt(-x)
+        c_middle = m * fma(_K1, m, _K0) / fma(fma(2.0 * _K1, m, _K2), m, 1.0)
+        bound = 2.0 * _minus_inverse_norm_cdf(w[_P + i])  # an upper one, close above the middle
+        below = _SQRT_2 * m * math.sqrt(max((_rough_log(max(c_middle, 1e-300)) + 0.5 * x) / target, 0.0))
+        w[_TARGET + i] = target
+        w[_INVERSE_TARGET + i] = 1.0 / target
+        w[_LOG_REST + i] = log(w[_REST + i])
+        w[_S + i] = min(below, bound) if c < c_middle else bound
 
 
 @helper
 def _refine(w: F64, steps: int) -> None:
-    """Take Householder steps of fourth order on a whole block: iterations outside, lanes inside."""
+    """Take Householder steps of fourth order on a whole block: iterations outside, lanes inside.
+
+    Above the middle (d1 > 0) for the root of ln(1 - c) - ln(1 - price), below for that of 1/ln b - 1/ln beta, where
+    b = c e^(x/2); both objectives g are multiplied out, so that a step has four divisions.
+    """
     for _ in range(steps):
         for lane in range(LANES):
             i = np.uint64(lane)
@@ -121,43 +158,86 @@ def _refine(w: F64, steps: int) -> None:
             h = x * inverse_s
             t = 0.5 * s
             d1 = h + t
-            middle = d1 > _ABOVE_MIDDLE
-            a = _SQRT_HALF * min(abs(d1) if middle else -d1, 1e20)
-            b = _SQRT_HALF * min(t - h, 1e20)
-            ea, eb, difference = erfcx_pair(a, b, s * _SQRT_HALF)
+            middle = d1 > -LOWEST
+            gap = t - h - d1 if middle else s
+            near, far, difference = tail_pair(min(d1 if middle else -d1, 1e20), min(t - h, 1e20), gap)
             # Above the middle the small number is 1 - c = Phi(-d1) + e^|x| Phi(d2), below it c.
-            mills = ea + eb if middle else difference
-            value = log(0.5 * mills) - 0.5 * d1 * d1
-            inverse_slope = 0.5 * _SQRT_2PI * mills  # of that logarithm
+            tails = near + far if middle else difference
+            value = log(tails) - 0.5 * d1 * d1
             hs = h * inverse_s
             curve = h * hs - 0.5 * t  # second derivative of c over the first
             bend = curve * curve - 3.0 * hs * hs - 0.25  # third over the first
-            k = inverse_slope * curve
-            kk = inverse_slope * inverse_slope * bend
-            # Above, the root of ln(1 - c) - ln(1 - price); below, of 1/ln b - 1/ln beta, where b = c e^(x/2).
             log_b = value + 0.5 * x
-            inverse_log_b = 1.0 / log_b
-            target = w[_LOG_C + i] + 0.5 * x
-            p = 1.0 + 2.0 * inverse_log_b
-            g = value - w[_LOG_REST + i] if middle else (target - log_b) * log_b / target
-            second = g * (k + 1.0 if middle else k - p)
-            third_low = kk + 2.0 * (1.0 + 3.0 * inverse_log_b * (1.0 + inverse_log_b)) - 3.0 * k * p
-            third = g * g * (kk + 3.0 * k + 2.0 if middle else third_low)
-            step = g * inverse_slope * (1.0 + 0.5 * second) / (1.0 + second + third * (1.0 / 6.0))
+            share = (w[_TARGET + i] - log_b) * w[_INVERSE_TARGET + i]
+            g = value - w[_LOG_REST + i] if middle else share * log_b
+            p = g if middle else -share * (log_b + 2.0)
+            square = g * g if middle else g * g + 3.0 * share * (g + share)
+            step = g * _SQRT_2PI * tails  # over the slope of the logarithm
+            bent = step * curve
+            third = step * step * bend + 3.0 * bent * p + 2.0 * square
+            step *= (1.0 + 0.5 * (bent + p)) / (1.0 + (bent + p) + third * (1.0 / 6.0))
             step = min(max(step, -0.7 * s), 4.0 * s)
             w[_S + i] = s + step
             w[_STEP + i] = abs(step) * inverse_s
 
 
 @helper
-def _finish(hard: F64, row: I64, waiting: int, sigma: F64, status: I8) -> None:
+def _finish(hard: F64, row: I64, waiting: int, tau: F64, sigma: F64, status: I8) -> None:
     """Refine a block of gathered rows and put them back where they belong."""
     _refine(hard, MORE_STEPS)
     for lane in range(waiting):
         j = np.uint64(lane)
         done = hard[_STEP + j] < LARGE_STEP
-        sigma[row[lane]] = hard[_S + j] / math.sqrt(hard[_TAU + j]) if done else math.nan
+        sigma[row[lane]] = hard[_S + j] / math.sqrt(tau[row[lane]]) if done else math.nan
         status[row[lane]] = 0 if done else 6
+
+
+@helper
+def _solve_blocks(
+    is_call: Bool,
+    status: I8,
+    sigma: F64,
+    price: F64,
+    spot: F64,
+    strike: F64,
+    tau: F64,
+    rate: F64,
+    dividend: F64,
+) -> None:
+    """Solve the whole blocks of a batch."""
+    w = carray(stack(_SIZE), _SIZE)
+    hard = np.ones(_SIZE)
+    row = np.zeros(LANES, np.int64)
+    waiting = 0
+    for block in range(price.size // LANES):
+        start = block * LANES
+        _prepare(w, is_call, price, spot, strike, tau, rate, dividend, start)
+        _refine(w, STEPS)
+        for lane in range(LANES):
+            i = np.uint64(lane)
+            solved = w[_STATUS + i] == 0.0
+            w[_SIGMA + i] = w[_S + i] / math.sqrt(tau[np.uint64(start + lane)]) if solved else math.nan
+        store(sigma, start, LANES, w, 10)
+        store(status, start, LANES, w, 6)
+        for lane in range(LANES):
+            i = np.uint64(lane)
+            if w[_STATUS + i] == 0.0 and not w[_STEP + i] < LARGE_STEP:
+                if waiting == 0:
+                    for place in range(_SIZE):  # lanes that stay free have something harmless to work on
+                        hard[place] = w[place]
+                j = np.uint64(waiting)
+                hard[_X + j] = w[_X + i]
+                hard[_TARGET + j] = w[_TARGET + i]
+                hard[_INVERSE_TARGET + j] = w[_INVERSE_TARGET + i]
+                hard[_LOG_REST + j] = w[_LOG_REST + i]
+                hard[_S + j] = w[_S + i]
+                row[waiting] = start + lane
+                waiting += 1
+                if waiting == LANES:
+                    _finish(hard, row, waiting, tau, sigma, status)
+                    waiting = 0
+    if waiting > 0:
+        _finish(hard, row, waiting, tau, sigma, status)
 
 
 @kernel(
@@ -175,45 +255,22 @@ def _implied_vol(
     rate: F64,
     dividend: F64,
 ) -> None:
-    w = np.zeros(14 * LANES)
-    hard = np.zeros(14 * LANES)
-    row = np.zeros(LANES, np.int64)
-    waiting = 0
-    for start in range(0, price.size, LANES):
-        count = min(LANES, price.size - start)
-        load(w, 0, price, start, count)
-        load(w, 1, spot, start, count)
-        load(w, 2, strike, start, count)
-        load(w, 3, tau, start, count)
-        load(w, 4, rate, start, count)
-        load(w, 5, dividend, start, count)
-        load(w, 6, is_call, start, count)
-        _prepare(w)
-        _refine(w, STEPS)
-        for lane in range(LANES):
-            i = np.uint64(lane)
-            solved = w[_STATUS + i] == 0.0
-            w[_SIGMA + i] = w[_S + i] / math.sqrt(w[_TAU + i]) if solved else math.nan
-        store(sigma, start, count, w, 13)
-        store(status, start, count, w, 12)
-        for lane in range(count):
-            i = np.uint64(lane)
-            if w[_STATUS + i] == 0.0 and not w[_STEP + i] < LARGE_STEP:
-                if waiting == 0:
-                    hard[:] = w  # lanes that stay free have something harmless to work on
-                j = np.uint64(waiting)
-                hard[_X + j] = w[_X + i]
-                hard[_LOG_C + j] = w[_LOG_C + i]
-                hard[_LOG_REST + j] = w[_LOG_REST + i]
-                hard[_S + j] = w[_S + i]
-                hard[_TAU + j] = w[_TAU + i]
-                row[waiting] = start + lane
-                waiting += 1
-                if waiting == LANES:
-                    _finish(hard, row, waiting, sigma, status)
-                    waiting = 0
-    if waiting > 0:
-        _finish(hard, row, waiting, sigma, status)
+    _solve_blocks(is_call, status, sigma, price, spot, strike, tau, rate, dividend)
+    whole = price.size // LANES * LANES
+    if whole < price.size:
+        flags = np.zeros(LANES, np.bool_)
+        codes = np.empty(LANES, np.int8)
+        fill(flags, is_call, whole)
+        t = np.zeros((7, LANES))
+        fill(t[0], price, whole)
+        fill(t[1], spot, whole)
+        fill(t[2], strike, whole)
+        fill(t[3], tau, whole)
+        fill(t[4], rate, whole)
+        fill(t[5], dividend, whole)
+        _solve_blocks(flags, codes, t[6], t[0], t[1], t[2], t[3], t[4], t[5])
+        spill(sigma, whole, t[6])
+        spill(status, whole, codes)
 
 
 class ImpliedVol(NamedTuple):

@@ -5,6 +5,7 @@ import threading
 import msgspec
 import numpy as np
 import pytest
+from numba.core import compiler
 
 from bq import schema
 from bq.analysis import engine
@@ -68,6 +69,16 @@ def test_a_broken_ticker_gets_a_problem_and_hurts_nobody(snapshots: list[Snapsho
     assert answers[0] == analyses[0]
     assert answers[5] == analyses[4]
     assert "251" in answers[2].error  # type: ignore[union-attr]
+
+
+def test_an_analysis_compiles_nothing(
+    snapshots: list[Snapshot], analyses: list[Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: compiler.CompilerBase) -> None:
+        raise AssertionError(f"{self.state.func_id.func_qualname} is compiled in a request")
+
+    monkeypatch.setattr(compiler.CompilerBase, "_compile_core", refuse)
+    assert engine.analyze(snapshots) == analyses  # type: ignore[arg-type]
 
 
 def test_an_empty_batch_has_no_answers() -> None:

@@ -142,16 +142,6 @@ def test_a_dividend_that_is_none_is_bad_input(when, cash):
     assert got.status[0] == BAD_INPUT
 
 
-def test_bits_do_not_depend_on_the_batch():
-    days, strike, rate, sigma, call, ex_days, cash = random_rows(9, 3)
-    whole = american.price_cash_dividends(100, strike, days / 365, rate, sigma, call, ex_days / 365, cash)
-    for i in range(9):
-        one = american.price_cash_dividends(
-            100, strike[i], days[i] / 365, rate[i], sigma[i], call[i], ex_days[i] / 365, cash[i]
-        )
-        assert [column[0] for column in one] == [column[i] for column in whole]
-
-
 def test_tiny_volatility_and_large_dividend_fit_the_tree():
     got = american.price_cash_dividends(100, [95, 80], 0.5, 0.04, 1e-4, True, [0.25], [30.0])
     limit = american.price_cash_dividends(100, [95, 80], 0.5, 0.04, 0.0, True, [0.25], [30.0])

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -390,35 +388,6 @@ def test_results_are_finite_exactly_where_the_status_says_so():
     assert 100 < finite.sum() < 19_900
     for name in NAMES:
         assert (np.isfinite(getattr(got, name)) == finite).all(), name
-
-
-def together(columns):
-    return np.column_stack([*black_scholes.greeks(*columns), black_scholes.price(*columns)])
-
-
-@pytest.mark.parametrize("size", [1, 7, 63, 64, 65, 200])
-def test_the_same_bits_for_any_batch_size(size):
-    columns = market(200, 9)
-    whole = together(columns)
-    parts = [together([c[i : i + size] for c in columns]) for i in range(0, 200, size)]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
-
-
-def test_the_same_bits_at_any_place_in_the_batch():
-    columns = market(300, 10)
-    order = np.random.default_rng(0).permutation(300)
-    assert together([c[order] for c in columns]).tobytes() == together(columns)[order].tobytes()
-
-
-def test_the_same_bits_on_any_thread():
-    columns = market(3000, 11)
-    whole, found = together(columns), []
-    threads = [threading.Thread(target=lambda: found.append(together(columns))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [f.tobytes() for f in found] == [whole.tobytes()] * 4
 
 
 def test_an_empty_batch_is_empty():

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,45 +219,6 @@ def test_volatilities_are_finite_exactly_where_the_status_is_ok():
     assert (got.status == OK).sum() > 100
     assert (np.isfinite(got.sigma) == (got.status == OK)).all()
     assert (got.sigma[got.status == OK] > 0).all()
-
-
-def mixture(n, seed):
-    """Ordinary rows, rows that need more steps, and rows without an answer."""
-    rng = np.random.default_rng(seed)
-    sigma, tau = 10 ** rng.uniform(-2, 0.3, n), rng.uniform(0.01, 2, n)
-    strike = 100 * np.exp(rng.uniform(-12, 12, n) * sigma * np.sqrt(tau))
-    call = strike > 100
-    price = black_scholes.price(100, strike, tau, 0.03, 0.01, sigma, call) * rng.choice([1, 1, 1, -1], n)
-    return price, np.full(n, 100.0), strike, tau, np.full(n, 0.03), np.full(n, 0.01), call
-
-
-def solve(columns):
-    got = implied_vol(*columns)
-    return np.column_stack([got.sigma, got.status])
-
-
-@pytest.mark.parametrize("size", [1, 7, 63, 64, 65, 500])
-def test_the_same_bits_for_any_batch_size(size):
-    columns = mixture(500, 9)
-    parts = [solve([c[i : i + size] for c in columns]) for i in range(0, 500, size)]
-    assert np.concatenate(parts).tobytes() == solve(columns).tobytes()
-
-
-def test_the_same_bits_at_any_place_in_the_batch():
-    columns = mixture(3000, 10)
-    order = np.random.default_rng(0).permutation(3000)
-    assert solve([c[order] for c in columns]).tobytes() == solve(columns)[order].tobytes()
-
-
-def test_the_same_bits_on_any_thread():
-    columns = mixture(3000, 11)
-    whole, found = solve(columns), []
-    threads = [threading.Thread(target=lambda: found.append(solve(columns))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [f.tobytes() for f in found] == [whole.tobytes()] * 4
 
 
 def test_an_empty_batch_is_empty():

@@ -44,16 +44,17 @@ def tree(tmp_path):
     """A project of two kernel modules and nothing in its cache."""
     folder = tmp_path / "tree" / "kernels"
     folder.mkdir(parents=True)
-    for name in ("__init__.py", "_jit.py"):
+    for name in ("__init__.py", "_jit.py", "_library.py"):
         shutil.copy(KERNELS / name, folder)
     (folder / "part.py").write_text(PART)
     (folder / "tiny.py").write_text(TINY)
     return folder.parent
 
 
-def run(tree):
+def run(tree, **settings):
     """Import and apply in a process of its own: cache misses, result, what was logged."""
-    env = {k: v for k, v in os.environ.items() if k not in ("BQ_KERNEL_CACHE", "PYTHONPATH")}
+    env = {k: v for k, v in os.environ.items() if k not in ("BQ_KERNEL_CACHE", "PYTHONPATH", "NUMBA_CPU_NAME")}
+    env |= settings
     done = subprocess.run([sys.executable, "-c", RUN], cwd=tree, env=env, capture_output=True, text=True, check=True)
     _, misses, result = next(line for line in done.stdout.splitlines() if line.startswith("result")).split(" ", 2)
     return int(misses), result, done.stderr
@@ -86,6 +87,24 @@ def test_a_copied_tree_still_hits(tree, tmp_path):
     shutil.copytree(tree, moved)
     shutil.rmtree(tree)
     assert run(moved)[:2] == (0, "[2.0, 6.0]")
+
+
+def test_code_for_a_named_cpu_knows_nothing_of_this_machine(tree):
+    script = (
+        "from kernels._jit import cpu_target as t, host; print(host(), repr(t.target_context.codegen()._tm_features))"
+    )
+    env = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tree, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["x86-64-v3-e3b0c442", "''"]  # the hash of nothing
+
+
+def test_a_tree_compiled_for_a_named_cpu_hits_where_that_is_asked_for(tree, tmp_path):
+    assert run(tree, NUMBA_CPU_NAME="x86-64-v3")[:2] == (1, "[2.0, 6.0]")
+    moved = tmp_path / "slug"
+    shutil.copytree(tree, moved)
+    shutil.rmtree(tree)
+    assert run(moved, NUMBA_CPU_NAME="x86-64-v3")[:2] == (0, "[2.0, 6.0]")
+    assert run(moved)[:2] == (1, "[2.0, 6.0]")  # this machine's own CPU is another
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])

@@ -26,3 +26,8 @@ def test_a_row_has_the_same_bits_on_any_thread(door):
 @every_door
 def test_a_bad_input_stays_in_its_row(door):
     isolation.assert_a_bad_input_stays_in_its_row(door)
+
+
+@pytest.mark.slow  # compiles every option kernel
+def test_a_row_has_the_same_bits_compiled_afresh_and_loaded_from_the_cache():
+    isolation.assert_same_bits_fresh_and_from_the_cache("tests.kernels.option_doors")

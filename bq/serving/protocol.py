@@ -79,7 +79,10 @@ class Connection(RequestHandler):
             else:
                 self.owed = owed(data)
         super().data_received(data)
-        if self._waiter is None or self._waiter.done():
+        waiter = self._waiter
+        # A head that begins in the connection's first turn of the loop comes before anybody waits for it.
+        incomplete = self._request_count == 0 if waiter is None else not waiter.done()
+        if not incomplete:
             self.head_since = 0.0
         elif not self.head_since:
             self.head_since = self._loop.time()

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import resource
 import socket
+from unittest.mock import MagicMock
 
 import msgspec
 import pytest
@@ -50,6 +51,23 @@ async def test_trickled_heads_are_cut_off(tmp_path, count):
         assert all(await asyncio.gather(*[trickle() for _ in range(count)]))
         assert server.service.door.slow_heads == count
         assert (await server.get("/healthz"))[0] == 200
+
+
+async def test_a_head_that_begins_before_anybody_waits_for_it_is_cut_off_too(tmp_path):
+    """T22: its first bytes are there in the connection's first turn of the loop, and no more follow."""
+    async with running(tmp_path, header_timeout_s=0.5, keepalive_s=100) as server:
+        door = server.service.door
+        connection, transport = door(), MagicMock(spec=asyncio.Transport)
+        connection.connection_made(transport)
+        connection.data_received(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        began = asyncio.get_running_loop().time()
+
+        connection.check(began + 0.4)
+        transport.close.assert_not_called()
+        connection.check(began + 0.6)
+        transport.close.assert_called_once()
+        assert door.slow_heads == 1
+        connection.connection_lost(None)
 
 
 async def test_silent_connections_are_closed_after_the_keep_alive_time(tmp_path):

@@ -19,7 +19,7 @@ const touch = matchMedia("(pointer: coarse)");
 // Returns { element, redraw, close }.
 export function makeChart(name, build, extra = []) {
   const plot = h("div.plot", { "data-chart": name });
-  const holder = h("div.plot-holder", { role: "img" }, plot, h("div.skeleton.plot-waits"));
+  const holder = h("div.plot-holder", { role: "img", "aria-label": t(`chart.${name}`) }, plot, h("div.skeleton.plot-waits"));
   const summary = h("p.hint.summary");
   const figures = h("details.figures", {}, h("summary", {}, t("chart.figures")));
   const element = h("figure.panel.chart", { "data-chart-frame": name },

@@ -114,7 +114,7 @@ export default {
   "reason.quotes_not_usable": "The quotes are too poor (grade D): nothing is concluded from them.",
   "reason.short_call_before_dividend": "The short call may be exercised before a dividend.",
   "reason.short_put_interest": "The short put may be exercised early, for the interest on its strike.",
-  "reason.measures_disagree": "Forecast and history disagree on whether it pays.",
+  "reason.forecast_disagrees_with_history": "Forecast and history disagree on whether it pays.",
   "reason.positive": "After costs it is expected to earn {forecast} a share under the forecast; the worst of the measures, less one standard error, comes to {worst}.",
   "reason.low_score": "Expected to earn {forecast} a share under the forecast, but with a score of {total} too little speaks for it.",
 

@@ -114,7 +114,7 @@ export default {
   "reason.quotes_not_usable": "The quotes are too poor (grade D): nothing is concluded from them.",
   "reason.short_call_before_dividend": "The short call may be exercised before a dividend.",
   "reason.short_put_interest": "The short put may be exercised early, for the interest on its strike.",
-  "reason.forecast_disagrees_with_history": "Forecast and history disagree on whether it pays.",
+  "reason.history_disagrees_with_forecast": "Forecast and history disagree on whether it pays.",
   "reason.positive": "After costs it is expected to earn {forecast} a share under the forecast; the worst of the measures, less one standard error, comes to {worst}.",
   "reason.low_score": "Expected to earn {forecast} a share under the forecast, but with a score of {total} too little speaks for it.",
 
@@ -171,6 +171,7 @@ export default {
   "risk.risk_delta_not_neutral": "Delta is not neutral",
   "risk.risk_price_volatility": "The share moves more than usual",
   "risk.risk_iv_not_high": "Implied volatility is not high",
+  "risk.risk_below_twice_the_fees": "The risk is less than twice the fees",
   "risk.risk_low_profit_ratio": "Less to gain than to lose",
 
   "probability.title": "What can come of it",
@@ -385,6 +386,8 @@ export default {
   "quality.quotes_not_convex": "Quotes against convexity",
   "quality.quotes_not_monotone": "Quotes out of order by strike",
   "quality.quotes_no_recent_trade": "Contracts without a trade for a week",
+  "quality.quotes_no_open_interest": "Contracts without open interest",
+  "quality.quotes_zero_size": "Quotes of no size",
   "quality.quotes_outside_session": "Quoted while the exchange was closed",
   "quality.vendor_volatility_placeholder": "Vendor’s placeholder volatilities, not used",
   "quality.quote_time_assumed": "Time of the quotes assumed",

@@ -56,11 +56,12 @@ def check(answers: Sequence[Analysis | Problem]) -> None:
 def _garch_by_hand(returns: F64, mu: float, omega: float, alpha: float, beta: float) -> float:
     """Evaluate the normal log-likelihood of a GARCH(1,1) started from the mean square, one observation at a time."""
     shocks = returns - mu
-    variance = float(np.mean(shocks * shocks))
+    square = variance = float(np.mean(shocks * shocks))  # before the first
     total = 0.0
     for shock in shocks:
-        total -= 0.5 * (math.log(2.0 * math.pi * variance) + shock * shock / variance)
-        variance = omega + alpha * float(shock * shock) + beta * variance
+        variance = omega + alpha * square + beta * variance
+        square = float(shock * shock)
+        total -= 0.5 * (math.log(2.0 * math.pi * variance) + square / variance)
     return total
 
 

@@ -145,7 +145,7 @@ def search(
     for row in np.flatnonzero(code == status.OK):
         pool, sure = np.zeros((max(top, front_capacity), scan.KEPT)), np.zeros((arbitrages, scan.KEPT))
         _scan_row(book, tables, limits, per == "sd", int(row), pool, sure, sums[row])
-        used = np.flatnonzero(np.isfinite(book.strike[row]))
+        used = _tradable(book, int(row))
         pool = pool[: int(sums[row, scan.KEPT_BEST])]
         sure = sure[: int(sums[row, scan.KEPT_ARBITRAGES])]
         ranked = pool[np.lexsort((pool[:, 0], pool[:, 2], pool[:, 1], -pool[:, 3]))]
@@ -209,8 +209,8 @@ def evaluate(
 def _scan_row(
     book: Book, tables: Tables, limits: Limits, per_sd: bool, row: int, pool: F64, arbitrage: F64, sums: F64
 ) -> None:
-    """Lay out the table of one expiry, listed strikes first, and run the scan over it."""
-    used = np.flatnonzero(np.isfinite(book.strike[row]))
+    """Lay out the table of one expiry, its tradable strikes first, and run the scan over it."""
+    used = _tradable(book, row)
     present = np.flatnonzero(tables.present[:, row])
     columns = tables.put_shift.shape[0]
     # one chunk of columns more than needed: a chunk of lanes may begin at any lower strike and reads a whole one
@@ -240,6 +240,11 @@ def _scan_row(
     terms[scan.ERRORS], terms[scan.REWARD], terms[scan.PER_SD] = limits.errors, limits.reward_share, per_sd
     over_paths = np.ascontiguousarray(tables.over_paths[present, row])
     scan.scan_expiry(t.ravel(), len(used), cdf, factors, columns, over_paths, terms, pool, arbitrage, sums)
+
+
+def _tradable(book: Book, row: int) -> I64:
+    """List the columns of strikes with a usable quote: a butterfly on any other has no executable form."""
+    return np.flatnonzero(np.isfinite(book.buy_call[row]) | np.isfinite(book.buy_put[row]))
 
 
 def _prior(sums: F64) -> tuple[F64, F64]:

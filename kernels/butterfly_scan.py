@@ -48,7 +48,9 @@ _LCB: Final = 4 * CHUNK
 _VARIANCE: Final = 5 * CHUNK
 _SQUARE: Final = 6 * CHUNK
 _FIRST: Final = 7 * CHUNK  # of the first measure
-_LANES: Final = 8
+_LEFT: Final = 8 * CHUNK  # 1 where a lane has passed what its price alone decides, else 0
+_LANES: Final = 9
+_KINDS: Final = 4  # executable, cannot lose, loss too small, reward too small
 
 # Columns of the kept ones: lower, middle, upper, score, probability, spread over maximum loss.
 KEPT: Final = 6
@@ -102,6 +104,28 @@ def _price_lanes(t: F64, low: F64, line: F64, b: int, c: int, terms: F64) -> Non
 
 
 @scalar
+def _sort_lanes(line: F64, tally: I64, peak: float, least_loss: float, reward: float) -> tuple[int, int]:
+    """Count what the price alone refuses; returns how many lanes cannot lose and how many are left."""
+    sure = left = 0
+    for i in range(CHUNK):
+        cost, loss = line[_COST + i], line[_LOSS + i]
+        executable = cost < math.inf
+        gains = executable & (loss <= 0.0)
+        risks = executable & (loss > 0.0)
+        small = risks & (loss < least_loss)
+        poor = risks & (loss >= least_loss) & (peak - cost < reward * loss)
+        stays = risks & (loss >= least_loss) & (peak - cost >= reward * loss)
+        tally[i] += executable
+        tally[CHUNK + i] += gains
+        tally[2 * CHUNK + i] += small
+        tally[3 * CHUNK + i] += poor
+        line[_LEFT + i] = 1.0 if stays else 0.0
+        sure += gains
+        left += stays
+    return sure, left
+
+
+@scalar
 def _spread_of(t: F64, a: int, b: int, c: int, d: float) -> float:
     """Add up the half spreads of the cheapest form, found as in `_price_lanes`."""
     high_wing = t[c] - t[b]
@@ -152,6 +176,18 @@ def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors
         line[_EV + i] = ev if worse else line[_EV + i]
         line[_SE + i] = se if worse else line[_SE + i]
         line[_LCB + i] = lcb if worse else line[_LCB + i]
+
+
+@scalar
+def _expect_exact_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float) -> None:
+    """Do the same for a measure without error."""
+    base = t[c] - 2.0 * t[b]
+    for i in range(CHUNK):
+        ev = d * (low[i] + base) - line[_COST + i]
+        worse = ev < line[_LCB + i]
+        line[_EV + i] = ev if worse else line[_EV + i]
+        line[_SE + i] = 0.0 if worse else line[_SE + i]
+        line[_LCB + i] = ev if worse else line[_LCB + i]
 
 
 @scalar
@@ -265,54 +301,69 @@ def scan_expiry(
         terms[PER_SD] > 0.0,
     )
     line = np.empty(_LANES * CHUNK)
-    kept = kept_arbitrages = executable = arbitrages = small = unrewarded = outside = eligible = positive = 0
-    sum_x = sum_xx = sum_se2 = 0.0
+    tally = np.zeros(_KINDS * CHUNK, np.int64)
+    kept = kept_arbitrages = outside = eligible = positive = 0
+    sum_x = sum_xx = sum_se2 = beyond = 0.0
     for b in range(1, n - 1):
+        if not (t[SELL_CALL * STRIDE + b] > -math.inf or t[SELL_PUT * STRIDE + b] > -math.inf):
+            continue  # no form sells at the middle
         for c in range(b + 1, n):
+            if not (t[BUY_CALL * STRIDE + c] < math.inf or t[BUY_PUT * STRIDE + c] < math.inf):
+                continue
             peak = d * (t[c] - t[b])
             for start in range(0, b, CHUNK):
                 low = t[start:]
                 _price_lanes(t, low, line, b, c, terms)
+                sure, left = _sort_lanes(line, tally, peak, least_loss, reward)
+                if sure:
+                    for i in range(CHUNK):
+                        if line[_LOSS + i] <= 0.0:
+                            kept_arbitrages = _keep(arbitrage, kept_arbitrages, start + i, b, c, -line[_LOSS + i])
+                if not left:
+                    continue
                 for j in range(factors.size):
                     column = (FIRST_MEASURE + j * (2 + columns)) * STRIDE
                     if over_paths[j] > 0.0 or (j == 0 and per_sd):
                         _square_lanes(t[column:], low[column:], low, line, b, c, t[b], t[c], d)
-                    for i in range(CHUNK):
-                        line[_VARIANCE + i] = over_paths[j] * line[_SQUARE + i] if over_paths[j] > 0.0 else 0.0
-                    _expect_lanes(t[column:], low[column:], line, b, c, d, factors[j], errors)
+                    if factors[j] == 0 and not over_paths[j] > 0.0:
+                        _expect_exact_lanes(t[column:], low[column:], line, b, c, d)
+                    else:
+                        for i in range(CHUNK):
+                            line[_VARIANCE + i] = over_paths[j] * line[_SQUARE + i] if over_paths[j] > 0.0 else 0.0
+                        _expect_lanes(t[column:], low[column:], line, b, c, d, factors[j], errors)
                     if j == 0 and per_sd:
                         for i in range(CHUNK):
                             line[_FIRST + i] = line[_SQUARE + i]
-                for i in range(min(CHUNK, b - start)):
-                    cost, loss = line[_COST + i], line[_LOSS + i]
-                    if not cost < math.inf:
+                for i in range(CHUNK):
+                    if line[_LEFT + i] == 0.0:
                         continue
-                    executable += 1
-                    if loss <= 0.0:
-                        arbitrages += 1
-                        kept_arbitrages = _keep(arbitrage, kept_arbitrages, start + i, b, c, -loss)
-                    elif loss < least_loss:
-                        small += 1
-                    elif peak - cost < reward * loss:
-                        unrewarded += 1
-                    else:
-                        pop = _least_probability(t, start + i, b, c, cost, terms, cdf)
-                        if not (pop >= terms[POP_LOW] and pop <= terms[POP_HIGH]):
-                            outside += 1
-                            continue
-                        eligible += 1
-                        over = 1.0 / loss
-                        x, se = line[_EV + i] * over, line[_SE + i] * over
-                        sum_x += x
-                        sum_xx += x * x
-                        sum_se2 += se * se
-                        score = line[_LCB + i] * over
-                        positive += score > 0.0
-                        if per_sd:
-                            score = line[_LCB + i] / max(math.sqrt(line[_FIRST + i]), 1e-300)
-                        if kept < pool.shape[0] or (kept > 0 and score > pool[0, 3]):
-                            spread = _spread_of(t, start + i, b, c, d) * over
-                            kept = _push(pool, kept, start + i, b, c, score, pop, spread)
+                    cost, loss = line[_COST + i], line[_LOSS + i]
+                    pop = _least_probability(t, start + i, b, c, cost, terms, cdf)
+                    if not (pop >= terms[POP_LOW] and pop <= terms[POP_HIGH]):
+                        outside += 1
+                        continue
+                    eligible += 1
+                    over = 1.0 / loss
+                    x, se, lcb = line[_EV + i] * over, line[_SE + i] * over, line[_LCB + i]
+                    sum_x += x
+                    sum_xx += x * x
+                    sum_se2 += se * se
+                    score = lcb * over
+                    positive += score > 0.0
+                    if per_sd:
+                        if kept > 0 and kept == pool.shape[0] and lcb < 0.0 and lcb * lcb > beyond * line[_FIRST + i]:
+                            continue  # spared the root: worse than the worst kept
+                        score = lcb / max(math.sqrt(line[_FIRST + i]), 1e-300)
+                    if kept < pool.shape[0] or (kept > 0 and score > pool[0, 3]):
+                        spread = _spread_of(t, start + i, b, c, d) * over
+                        kept = _push(pool, kept, start + i, b, c, score, pop, spread)
+                        beyond = min(pool[0, 3], 0.0) ** 2 * (1.0 + 1e-9)
+    executable, arbitrages, small, unrewarded = (
+        tally[:CHUNK].sum(),
+        tally[CHUNK : 2 * CHUNK].sum(),
+        tally[2 * CHUNK : 3 * CHUNK].sum(),
+        tally[3 * CHUNK :].sum(),
+    )
     sums[EXECUTABLE], sums[ARBITRAGES], sums[SMALL_LOSS], sums[POP_OUTSIDE] = executable, arbitrages, small, outside
     sums[ELIGIBLE], sums[SUM_X], sums[SUM_XX], sums[SUM_SE2] = eligible, sum_x, sum_xx, sum_se2
     sums[KEPT_BEST], sums[KEPT_ARBITRAGES], sums[POSITIVE], sums[SMALL_REWARD] = (

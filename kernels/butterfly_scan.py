@@ -7,6 +7,8 @@ so their costs plus those constants, discounted, are costs of the same thing, an
 Rule of the file: an expiry is one flat table, column c of strike i at `c * STRIDE + i`, and the
 lower strikes are the lanes, in chunks that start at strike 0 (with the upper ones as lanes, from b + 1 on, LLVM could
 not prove any index positive and vectorised nothing: 690 instead of 320 us for 60 strikes).
+A chunk is as wide as there are lower strikes, up to 64: of a fixed 16 LLVM unrolled everything and vectorised half.
+The price alone refuses most: expectations are computed for a chunk only if some of it is left.
 What most butterflies fall to is computed in lanes; break-evens, probabilities and spreads are looked up one at a time
 for those that are left, and the best are kept in a heap, among whom the Pareto front is found at the end: whatever
 beats one of the best by score is one of the best by score.
@@ -38,7 +40,7 @@ HALF_CALL: Final = 5
 HALF_PUT: Final = 6
 FIRST_MEASURE: Final = 7
 
-CHUNK: Final = 16
+CHUNK: Final = 64
 # Columns of a chunk of lower strikes.
 _COST: Final = 0
 _LOSS: Final = CHUNK
@@ -83,7 +85,7 @@ TERMS: Final = 10
 
 
 @scalar
-def _price_lanes(t: F64, low: F64, line: F64, b: int, c: int, terms: F64) -> None:
+def _price_lanes(t: F64, low: F64, line: F64, width: int, b: int, c: int, terms: F64) -> None:
     """Cost (inf where not executable) and maximum loss of the lower strikes of one chunk."""
     fees, d = terms[FEES], terms[DISCOUNT]
     k2, k3 = t[b], t[c]
@@ -91,7 +93,7 @@ def _price_lanes(t: F64, low: F64, line: F64, b: int, c: int, terms: F64) -> Non
     call_bc = t[BUY_CALL * STRIDE + c] - 2.0 * t[SELL_CALL * STRIDE + b]
     put_bc = t[BUY_PUT * STRIDE + c] - 2.0 * t[SELL_PUT * STRIDE + b]
     iron_bc = t[BUY_CALL * STRIDE + c] - t[SELL_PUT * STRIDE + b] - t[SELL_CALL * STRIDE + b] + d * high_wing
-    for i in range(CHUNK):
+    for i in range(width):
         low_wing = k2 - low[i]
         tail = high_wing - low_wing
         call = low[BUY_CALL * STRIDE + i] + call_bc + d * tail
@@ -104,10 +106,10 @@ def _price_lanes(t: F64, low: F64, line: F64, b: int, c: int, terms: F64) -> Non
 
 
 @scalar
-def _sort_lanes(line: F64, tally: I64, peak: float, least_loss: float, reward: float) -> tuple[int, int]:
+def _sort_lanes(line: F64, width: int, tally: I64, peak: float, least_loss: float, reward: float) -> tuple[int, int]:
     """Count what the price alone refuses; returns how many lanes cannot lose and how many are left."""
     sure = left = 0
-    for i in range(CHUNK):
+    for i in range(width):
         cost, loss = line[_COST + i], line[_LOSS + i]
         executable = cost < math.inf
         gains = executable & (loss <= 0.0)
@@ -144,7 +146,9 @@ def _spread_of(t: F64, a: int, b: int, c: int, d: float) -> float:
 
 
 @scalar
-def _square_lanes(t: F64, low: F64, strikes: F64, line: F64, b: int, c: int, k2: float, k3: float, d: float) -> None:
+def _square_lanes(
+    t: F64, low: F64, strikes: F64, line: F64, width: int, b: int, c: int, k2: float, k3: float, d: float
+) -> None:
     """Variance of the profit, from the moments I and J of puts.
 
     E[payoff**2] = J3 - 4 W2 I2 - J1 + 2 (W2 - W1) I1, W1 and W2 being the wings' widths.
@@ -152,23 +156,25 @@ def _square_lanes(t: F64, low: F64, strikes: F64, line: F64, b: int, c: int, k2:
     high_wing = k3 - k2
     base = t[c] - 2.0 * t[b]
     constant = t[STRIDE + c] - 4.0 * high_wing * t[b]
-    for i in range(CHUNK):
+    for i in range(width):
         mean = low[i] + base
         square = constant - low[STRIDE + i] + 2.0 * (high_wing - (k2 - strikes[i])) * low[i]
         line[_SQUARE + i] = d * d * max(square - mean * mean, 0.0)
 
 
 @scalar
-def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors: int, errors: float) -> None:
+def _expect_lanes(
+    t: F64, low: F64, line: F64, width: int, b: int, c: int, d: float, factors: int, errors: float
+) -> None:
     """Value the lanes under one measure, with whose columns `t` and `low` begin, and keep the worst measure."""
     base = t[c] - 2.0 * t[b]
     for f in range(factors):
         shift = t[(2 + f) * STRIDE + c] - 2.0 * t[(2 + f) * STRIDE + b]
         column = low[(2 + f) * STRIDE :]
-        for i in range(CHUNK):
+        for i in range(width):
             change = d * (shift + column[i])
             line[_VARIANCE + i] += change * change
-    for i in range(CHUNK):
+    for i in range(width):
         ev = d * (low[i] + base) - line[_COST + i]
         se = math.sqrt(line[_VARIANCE + i])
         lcb = ev - errors * se
@@ -179,10 +185,10 @@ def _expect_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float, factors
 
 
 @scalar
-def _expect_exact_lanes(t: F64, low: F64, line: F64, b: int, c: int, d: float) -> None:
+def _expect_exact_lanes(t: F64, low: F64, line: F64, width: int, b: int, c: int, d: float) -> None:
     """Do the same for a measure without error."""
     base = t[c] - 2.0 * t[b]
-    for i in range(CHUNK):
+    for i in range(width):
         ev = d * (low[i] + base) - line[_COST + i]
         worse = ev < line[_LCB + i]
         line[_EV + i] = ev if worse else line[_EV + i]
@@ -313,10 +319,11 @@ def scan_expiry(
             peak = d * (t[c] - t[b])
             for start in range(0, b, CHUNK):
                 low = t[start:]
-                _price_lanes(t, low, line, b, c, terms)
-                sure, left = _sort_lanes(line, tally, peak, least_loss, reward)
+                width = min(CHUNK, (b - start + 7) // 8 * 8)  # beyond b the wing has no width: no cost
+                _price_lanes(t, low, line, width, b, c, terms)
+                sure, left = _sort_lanes(line, width, tally, peak, least_loss, reward)
                 if sure:
-                    for i in range(CHUNK):
+                    for i in range(width):
                         if line[_LOSS + i] <= 0.0:
                             kept_arbitrages = _keep(arbitrage, kept_arbitrages, start + i, b, c, -line[_LOSS + i])
                 if not left:
@@ -324,17 +331,17 @@ def scan_expiry(
                 for j in range(factors.size):
                     column = (FIRST_MEASURE + j * (2 + columns)) * STRIDE
                     if over_paths[j] > 0.0 or (j == 0 and per_sd):
-                        _square_lanes(t[column:], low[column:], low, line, b, c, t[b], t[c], d)
+                        _square_lanes(t[column:], low[column:], low, line, width, b, c, t[b], t[c], d)
                     if factors[j] == 0 and not over_paths[j] > 0.0:
-                        _expect_exact_lanes(t[column:], low[column:], line, b, c, d)
+                        _expect_exact_lanes(t[column:], low[column:], line, width, b, c, d)
                     else:
-                        for i in range(CHUNK):
+                        for i in range(width):
                             line[_VARIANCE + i] = over_paths[j] * line[_SQUARE + i] if over_paths[j] > 0.0 else 0.0
-                        _expect_lanes(t[column:], low[column:], line, b, c, d, factors[j], errors)
+                        _expect_lanes(t[column:], low[column:], line, width, b, c, d, factors[j], errors)
                     if j == 0 and per_sd:
-                        for i in range(CHUNK):
+                        for i in range(width):
                             line[_FIRST + i] = line[_SQUARE + i]
-                for i in range(CHUNK):
+                for i in range(width):
                     if line[_LEFT + i] == 0.0:
                         continue
                     cost, loss = line[_COST + i], line[_LOSS + i]

@@ -201,6 +201,7 @@ def price_cash_dividends(
     is_call: npt.ArrayLike,
     div_tau: npt.ArrayLike,
     div_cash: npt.ArrayLike,
+    steps: int = dividend_tree.STEPS,
 ) -> American:
     """Price American options on a stock that pays known amounts of cash.
 
@@ -213,6 +214,8 @@ def price_cash_dividends(
     div_tau, div_cash : array_like
         (n, m) or (m,) float64: years to each ex-date and the cash paid; NaN in either where there is none. Those
         outside (0, tau] do not matter. The order is free.
+    steps : int, optional
+        Of the finer of the two trees, at least 16: the work grows with its power 1.5.
 
     Returns
     -------
@@ -222,7 +225,7 @@ def price_cash_dividends(
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit or there are too few steps.
 
     Notes
     -----
@@ -236,8 +239,10 @@ def price_cash_dividends(
     >>> round(float(price_cash_dividends(100, 90, 60 / 365, 0.045, 0.3, True, [30 / 365], [1.0]).price[0]), 2)
     11.21
     """
+    if steps < 16:
+        raise ValueError(f"a tree needs at least 16 steps, got {steps}")
     call, columns = option_rows(is_call, spot, strike, tau, rate, sigma)
-    values, status = dividend_tree.price(call, columns, div_tau, div_cash)
+    values, status = dividend_tree.price(call, columns, div_tau, div_cash, steps)
     plain = np.flatnonzero(status == dividend_tree.NO_DIVIDEND)
     if plain.size:
         spots, strikes, taus, rates, sigmas = (column[plain] for column in columns)

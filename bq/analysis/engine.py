@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, search, volatility
+from bq.analysis.cash_dividends import Payments
 from bq.analysis.design import Design, Outlook
 from bq.analysis.findings import Findings, Target
 from bq.analysis.panel import LEAST_RETURNS
@@ -235,8 +236,8 @@ def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: 
 def _assess(
     d: Draft, chosen: Design, m: risk.Measures, ev_shrunk: float | None, total_variance: float
 ) -> tuple[Risk, risk.Errors]:
-    cash = sum(x.cash for x in d.snapshot.dividends if np.datetime64(x.ex_date, "D") <= chosen.expiry)
-    return risk.assess(chosen, m, d.outlook.spot, float(np.sqrt(total_variance)), cash, ev_shrunk)
+    payments = Payments.of(d.snapshot)
+    return risk.assess(chosen, m, d.outlook.spot, float(np.sqrt(total_variance)), payments, ev_shrunk)
 
 
 def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward: float) -> risk.Measures:

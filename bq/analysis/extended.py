@@ -31,7 +31,7 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
         data_hash=data_hash(snapshot),
         quality=schema.Quality(
             grade=f.quality.grade,
-            reasons=_reasons(f),
+            reasons=_reasons(f, legs),
             iv_source="none" if facts.atm_iv is None else "own",
             iv_percentile_of="realized_history" if facts.implied is None else "implied_history",
             rate_source=snapshot.rates.source,
@@ -103,7 +103,7 @@ def _candidate(ticker: str, choice: Choice, risk: schema.Risk) -> schema.Candida
     )
 
 
-def _reasons(f: Findings) -> list[Reason]:
+def _reasons(f: Findings, legs: Legs) -> list[Reason]:
     found = {reason.code: reason.count for reason in f.quality.reasons}
     extra = list(f.snapshot.notes)
     if f.design.source is None:
@@ -114,6 +114,7 @@ def _reasons(f: Findings) -> list[Reason]:
     extra += ["expiry_below_the_one_before"] * sum(s.calendar_gap > 0.0 for s in f.slices)
     if any(s.spot_moved for s in f.slices):
         extra.append("spot_and_quotes_apart")
+    extra += ["legs_across_ex_date"] * legs.across_ex_date
     if f.snapshot.rates.source == "default_rate":
         extra.append("default_rate")
     for code in extra:

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bq import schema
+from bq.analysis import cash_dividends
+from bq.analysis.cash_dividends import Greeks, Payments, Terms
 from bq.analysis.findings import Findings
 from bq.analysis.position import LEGS
 from bq.analysis.rounding import number
 from bq.market.source import F64
-from kernels import american, status
+from kernels import status
 
 PAYOFF_POINTS = 41
 
@@ -25,13 +27,14 @@ class Legs(NamedTuple):
     strike: F64
     is_call: np.ndarray
     quantity: F64
-    greeks: Any  # kernels.black_scholes.Greeks of the legs
+    greeks: Greeks
+    across_ex_date: int  # how many of them are priced with the dividend at its date
     today: F64  # value of the position over the payoff grid
     grid: F64
 
 
 def price(found: Sequence[Findings]) -> list[Legs]:
-    """Give every leg of the batch its volatility, Greeks and value today, in three kernel calls."""
+    """Give every leg of the batch its volatility, Greeks and value today, all at once."""
     if not found:
         return []
     specs = [LEGS[f.design.position.form] for f in found]
@@ -55,25 +58,23 @@ def price(found: Sequence[Findings]) -> list[Legs]:
             for i, (f, n) in enumerate(zip(found, sizes, strict=True))
         ]
     )
-    own, code = american.implied_vol(0.5 * (bid + ask), spot, strike, tau, rate, dividend, is_call)
     quoted = np.array([f.design.source is not None for f in found])[owner]
+    # Without quotes the prices themselves come from the forecast and the carry, and stay with them.
+    payments = [Payments.of(f.snapshot) for f in found]
+    none = Payments(np.empty(0), np.empty(0))
+    paid = [payments[i] if real else none for i, real in zip(owner, quoted, strict=True)]
+    terms = Terms.of(spot, strike, tau, rate, dividend, is_call, paid, column("forward"), fallback)
+    own, code = cash_dividends.implied_vol(0.5 * (bid + ask), terms, fallback)
     sigma = np.where(quoted & (code == status.OK), own, fallback)
-    greeks: Any = american.greeks(spot, strike, tau, rate, dividend, sigma, is_call)
+    greeks = cash_dividends.greeks(terms, sigma)
     grids = [payoff_grid(f.spot, math.sqrt(f.total_variance), s) for f, s in zip(found, strikes, strict=True)]
-    points = np.array(grids)[owner]  # (legs, points)
-
-    def wide(values: F64) -> F64:
-        return np.repeat(values, points.shape[1])
-
-    values = american.price(
-        points.ravel(), wide(strike), wide(tau), wide(rate), wide(dividend), wide(sigma), wide(is_call)
-    ).price.reshape(points.shape)
+    values = cash_dividends.values(terms, sigma, np.array(grids)[owner])
     result = []
     start = 0
     for i, n in enumerate(sizes):
         part = slice(start, start + n)
         start += n
-        own_greeks = type(greeks)(*(field[part] for field in greeks))
+        own_greeks = Greeks._make(field[part] for field in greeks)
         today = quantity[part] @ values[part]
         result.append(
             Legs(
@@ -84,6 +85,7 @@ def price(found: Sequence[Findings]) -> list[Legs]:
                 is_call[part],
                 quantity[part],
                 own_greeks,
+                int(terms.by_tree[part].sum()),
                 today,
                 grids[i],
             )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bq.analysis.cash_dividends import Payments, call_may_be_exercised
 from bq.analysis.design import Design, strikes_of
 from bq.analysis.measures import Market, Measure, Sample, quantiles
 from bq.analysis.position import Position
@@ -191,10 +192,11 @@ def kelly(pnl: F64, max_loss: float) -> float:
     return low
 
 
-def _assignment_flags(design: Design, spot: float, dividends_before: float) -> list[str]:
+def _assignment_flags(design: Design, spot: float, payments: Payments) -> list[str]:
     """Name the short legs whose early exercise pays their holder more than waiting.
 
-    A call before an ex-date when the dividend exceeds its time value; a put when the interest on the strike does.
+    A call before an ex-date when that dividend exceeds what is left of its time value by then; a put when the interest
+    on the strike exceeds its time value.
     """
     p = design.position
     flags = []
@@ -204,7 +206,7 @@ def _assignment_flags(design: Design, spot: float, dividends_before: float) -> l
     if short_call:
         quote = p.quotes[2 if p.form == "IRON" else index]
         time_value = quote.mid - max(spot - p.center, 0.0)
-        if spot > p.center and dividends_before > time_value:
+        if spot > p.center and call_may_be_exercised(payments, design.tau, time_value):
             flags.append("short_call_before_dividend")
     if short_put:
         quote = p.quotes[index]
@@ -219,7 +221,7 @@ def assess(
     m: Measures,
     spot: float,
     sigma_total: float,
-    dividends_before: float,
+    payments: Payments,
     ev_shrunk: float | None = None,
 ) -> tuple[Risk, Errors]:
     """Put a position under every measure.
@@ -228,8 +230,8 @@ def assess(
     ----------
     sigma_total : float
         Forecast standard deviation of the log price to expiry, for the touch probabilities.
-    dividends_before : float
-        Cash per share that goes ex before expiry.
+    payments : Payments
+        The share's dividends to come.
     ev_shrunk : float, optional
         What the search made of the expected value.
     """
@@ -273,7 +275,7 @@ def assess(
         kelly_fraction=0.25 * kelly(_pnl(p, m.forecast, discount), p.max_loss)
         if bound is not None and bound > 0.0
         else 0.0,
-        assignment_flags=_assignment_flags(design, spot, dividends_before),
+        assignment_flags=_assignment_flags(design, spot, payments),
         pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
         cheapest_form=p.form,
         saving_vs_others=design.saving,

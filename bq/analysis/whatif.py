@@ -7,11 +7,12 @@ has now for its strike.
 
 import math
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
-from bq.analysis import engine, forecast, risk, strategy, volatility
+from bq.analysis import cash_dividends, engine, forecast, risk, strategy, volatility
+from bq.analysis.cash_dividends import Payments, Terms
 from bq.analysis.findings import Target
 from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
 from bq.analysis.legs import occ_symbol, payoff_grid
@@ -25,8 +26,7 @@ from bq.market import calendar
 from bq.market.source import F64, Bool, Snapshot
 from bq.schema import Greeks, Interval, LegGreeks, Payoff, Reason
 from bq.schema_what_if import LegGiven, Level, WhatIf, WhatIfLeg, WhatIfRisk
-from kernels import american, garch, status
-from kernels.black_scholes import Greeks as OptionGreeks
+from kernels import garch, status
 
 IvSource: TypeAlias = Literal["quote", "smile", "price", "forecast"]
 
@@ -58,24 +58,18 @@ def assess(found: Study, legs: Sequence[LegGiven], commission: float = engine.CO
 class _Columns(NamedTuple):
     """The legs as arrays of (legs,)."""
 
-    strike: F64
-    is_call: Bool
+    terms: Terms
     quantity: F64
-    tau: F64
-    rate: F64
-    dividend: F64
     sigma: F64
     iv_source: list[IvSource]
 
     def part(self, chosen: Bool) -> "_Columns":
         """Take some of the legs."""
         sources = [source for source, take in zip(self.iv_source, chosen, strict=True) if take]
-        return self._replace(
-            **{name: getattr(self, name)[chosen] for name in self._fields if name != "iv_source"}, iv_source=sources
-        )
+        return _Columns(self.terms.part(chosen), self.quantity[chosen], self.sigma[chosen], sources)
 
 
-def _columns(found: Study, legs: Sequence[PricedLeg], target: Target, sigma_forecast: F64) -> _Columns:
+def _columns(found: Study, legs: Sequence[PricedLeg], payments: Payments, sigma_forecast: F64) -> _Columns:
     """Give each leg its carry and its volatility: of its own mid, else of the smile, its price, or the forecast."""
     snapshot = found.snapshot
     strike = np.array([leg.given.strike for leg in legs])
@@ -83,23 +77,29 @@ def _columns(found: Study, legs: Sequence[PricedLeg], target: Target, sigma_fore
     tau = np.array([_tau(snapshot, leg.expiry) for leg in legs])
     rate = np.array([snapshot.rates.rate(float(t)) for t in tau])
     dividend = np.array([_carry(leg.slice) for leg in legs])
+    forward = np.array([leg.slice.forward if _implied(leg.slice) else math.nan for leg in legs])
     mid = np.array([0.5 * (leg.bid + leg.ask) for leg in legs])
     paid = np.array([leg.price for leg in legs])
-    rows = (found.spot, strike, tau, rate, dividend, is_call)
-    quoted = american.implied_vol(mid, *rows)
-    traded = american.implied_vol(paid, *rows)
-    sigma, sources = sigma_forecast.copy(), []
+    sigma = sigma_forecast.copy()
+    for i, leg in enumerate(legs):
+        if leg.slice is not None and leg.slice.svi is not None:
+            sigma[i] = float(leg.slice.sigma(leg.given.strike)[0])
+    spot = np.full(strike.size, found.spot)
+    terms = Terms.of(spot, strike, tau, rate, dividend, is_call, [payments] * len(legs), forward, sigma)
+    quoted = cash_dividends.implied_vol(mid, terms, sigma)
+    traded = cash_dividends.implied_vol(paid, terms, sigma)
+    sources: list[IvSource] = []
     for i, leg in enumerate(legs):
         source: IvSource = "forecast"
         if quoted.status[i] == status.OK:
             sigma[i], source = quoted.sigma[i], "quote"
         elif leg.slice is not None and leg.slice.svi is not None:
-            sigma[i], source = float(leg.slice.sigma(leg.given.strike)[0]), "smile"
+            source = "smile"
         elif leg.source == "given" and traded.status[i] == status.OK:
             sigma[i], source = traded.sigma[i], "price"
         sources.append(source)
     quantity = np.array([float(leg.given.quantity) for leg in legs])
-    return _Columns(strike, is_call, quantity, tau, rate, dividend, sigma, sources)
+    return _Columns(terms, quantity, sigma, sources)
 
 
 def _tau(snapshot: Snapshot, expiry: np.datetime64) -> float:
@@ -109,7 +109,12 @@ def _tau(snapshot: Snapshot, expiry: np.datetime64) -> float:
 
 def _carry(s: Slice | None) -> float:
     """Implied carry of the share until an expiry; 0 where no forward can be implied."""
-    return s.dividend if s is not None and s.problem is None and math.isfinite(s.forward) else 0.0
+    return s.dividend if _implied(s) else 0.0
+
+
+def _implied(s: Slice | None) -> TypeGuard[Slice]:
+    """Tell whether a forward is implied at an expiry."""
+    return s is not None and s.problem is None and math.isfinite(s.forward)
 
 
 def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
@@ -128,7 +133,8 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     total = volatility.total_variance(ahead, sessions)
     own = [volatility.total_variance(ahead, calendar.sessions_to(snapshot.as_of, leg.expiry)) for leg in legs]
     sigma_forecast = np.sqrt(np.array(own) / np.array([_tau(snapshot, leg.expiry) for leg in legs]))
-    columns = _columns(found, legs, target, sigma_forecast)
+    payments = Payments.of(snapshot)
+    columns = _columns(found, legs, payments, sigma_forecast)
     simulated = forecast.simulate_returns(found.panel, found.volatility, [snapshot], [sessions])[sessions][0]
     error = volatility.error_to(found.volatility, 0, sessions)
     m = engine.measures_of(snapshot, simulated, error, target, forward)
@@ -136,10 +142,8 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     cost = float(columns.quantity @ np.array([leg.price for leg in legs])) + commission
     curve = _curve(columns, found.spot, tau, math.sqrt(total))
     position = Strategy(curve, cost, math.exp(-rate * tau), sessions)
-    greeks = american.greeks(
-        found.spot, columns.strike, columns.tau, columns.rate, columns.dividend, columns.sigma, columns.is_call
-    )
-    grid = payoff_grid(found.spot, math.sqrt(total), np.unique(columns.strike))
+    greeks = cash_dividends.greeks(columns.terms, columns.sigma)
+    grid = payoff_grid(found.spot, math.sqrt(total), np.unique(columns.terms.strike))
     return WhatIf(
         ticker=snapshot.ticker,
         as_of=snapshot.as_of.isoformat(),
@@ -165,7 +169,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
             theta=number(float(columns.quantity @ greeks.theta) / 365.0, 8),
         ),
         legs=_written(snapshot, legs, columns, greeks),
-        risk=_risk(found, legs, columns, position, m, forward, math.sqrt(total), tau, usable),
+        risk=_risk(found, legs, columns, payments, position, m, forward, math.sqrt(total), tau, usable),
         payoff=Payoff(
             spot=numbers(grid, 3),
             at_expiry=numbers(curve.at(grid) - cost),
@@ -180,44 +184,34 @@ def _bounded(value: float) -> float | None:
 
 def _values(columns: _Columns, prices: F64, later: float) -> F64:
     """Model value of the legs for prices of the share, `later` years from now."""
-    points = prices.size
-    n = columns.strike.size
-
-    def wide(values: np.ndarray) -> np.ndarray:
-        return np.repeat(values, points)
-
-    value = american.price(
-        np.tile(prices, n),
-        wide(columns.strike),
-        wide(columns.tau - later),
-        wide(columns.rate),
-        wide(columns.dividend),
-        wide(columns.sigma),
-        wide(columns.is_call),
-    ).price.reshape(n, points)
+    points = np.tile(prices, (columns.quantity.size, 1))
+    value = cash_dividends.values(columns.terms.later(later), columns.sigma, points)
     worth: F64 = columns.quantity @ value
     return worth
 
 
 def _curve(columns: _Columns, spot: float, tau: float, sd: float) -> Curve:
     """Make the payoff at the first expiry; legs that expire later count with their value then."""
-    due = columns.tau <= tau
-    curve = Curve.of_options(columns.strike[due], columns.is_call[due], columns.quantity[due])
+    terms = columns.terms
+    due = terms.tau <= tau
+    curve = Curve.of_options(terms.strike[due], terms.is_call[due], columns.quantity[due])
     if due.all():
         return curve
     later = columns.part(~due)
     width = max(sd, float(np.max(later.sigma)) * math.sqrt(tau))
     prices = spot * np.exp(np.linspace(-CURVE_REACH, CURVE_REACH, CURVE_POINTS) * width)
-    prices = np.union1d(prices, columns.strike)
-    at_zero = float(later.quantity[~later.is_call] @ later.strike[~later.is_call])
+    prices = np.union1d(prices, terms.strike)
+    puts = ~later.terms.is_call
+    at_zero = float(later.quantity[puts] @ later.terms.strike[puts])
     values = np.append(at_zero, _values(later, prices, tau))
-    return curve.plus(Curve(np.append(0.0, prices), values, float(later.quantity[later.is_call].sum())))
+    return curve.plus(Curve(np.append(0.0, prices), values, float(later.quantity[~puts].sum())))
 
 
 def _risk(
     found: Study,
     legs: Sequence[PricedLeg],
     columns: _Columns,
+    payments: Payments,
     position: Strategy,
     m: Measures,
     forward: float,
@@ -262,9 +256,9 @@ def _risk(
                 number(risk.touch(found.spot, strike, sd)),
                 number(risk.probability_between(m.forecast, strike * (1.0 - risk.PIN), strike * (1.0 + risk.PIN))),
             )
-            for strike in np.unique(columns.strike).tolist()
+            for strike in np.unique(columns.terms.strike).tolist()
         ],
-        assignment_flags=_assignment_flags(found, legs, columns),
+        assignment_flags=_assignment_flags(found, legs, columns, payments),
     )
 
 
@@ -272,7 +266,7 @@ def _rounded(interval: Interval) -> Interval:
     return Interval(number(interval.value), number(interval.low), number(interval.high))
 
 
-def _assignment_flags(found: Study, legs: Sequence[PricedLeg], columns: _Columns) -> list[str]:
+def _assignment_flags(found: Study, legs: Sequence[PricedLeg], columns: _Columns, payments: Payments) -> list[str]:
     """Name the short legs whose early exercise pays their holder more than waiting (see `risk`)."""
     flags = set()
     spot = found.spot
@@ -283,10 +277,10 @@ def _assignment_flags(found: Study, legs: Sequence[PricedLeg], columns: _Columns
         mid = 0.5 * (leg.bid + leg.ask)
         worth = mid if math.isfinite(mid) else leg.price
         if leg.given.type == "call" and spot > strike:
-            cash = sum(d.cash for d in found.snapshot.dividends if np.datetime64(d.ex_date, "D") <= leg.expiry)
-            if cash > worth - (spot - strike):
+            tau = float(columns.terms.tau[i])
+            if cash_dividends.call_may_be_exercised(payments, tau, worth - (spot - strike)):
                 flags.add("short_call_before_dividend")
-        interest = strike * -math.expm1(-float(columns.rate[i] * columns.tau[i]))
+        interest = strike * -math.expm1(-float(columns.terms.rate[i] * columns.terms.tau[i]))
         if leg.given.type == "put" and spot < strike and interest > worth - (strike - spot):
             flags.add("short_put_interest")
     return sorted(flags)
@@ -304,6 +298,7 @@ def _notes(found: Study, legs: Sequence[PricedLeg], columns: _Columns, curve: Cu
     extra += [f"volatility_of_{source}" for source in columns.iv_source if source != "quote"]
     if any(s is not None and s.spot_moved for s in found.slices):
         extra.append("spot_and_quotes_apart")
+    extra += ["legs_across_ex_date"] * int(columns.terms.by_tree.sum())
     if len(slices) > 1:
         extra.append("later_legs_at_model_value")
     if curve.least > cost:
@@ -315,7 +310,9 @@ def _notes(found: Study, legs: Sequence[PricedLeg], columns: _Columns, curve: Cu
     return [Reason(code, count) for code, count in sorted(counts.items())]
 
 
-def _written(snapshot: Snapshot, legs: Sequence[PricedLeg], columns: _Columns, greeks: OptionGreeks) -> list[WhatIfLeg]:
+def _written(
+    snapshot: Snapshot, legs: Sequence[PricedLeg], columns: _Columns, greeks: cash_dividends.Greeks
+) -> list[WhatIfLeg]:
     def quote(value: float) -> float | None:
         return number(value) if math.isfinite(value) else None
 

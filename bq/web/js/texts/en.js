@@ -393,6 +393,7 @@ export default {
   "quality.quote_time_assumed": "Time of the quotes assumed",
   "quality.spot_from_close": "Share price taken from the close",
   "quality.spot_and_quotes_apart": "Share price and quotes do not fit together",
+  "quality.legs_across_ex_date": "Legs priced with the dividend on its date",
   "quality.assumed_strikes": "Strikes assumed, none listed",
   "quality.friday_expiry_assumed": "Expiry assumed: a Friday",
   "quality.no_implied_volatility": "No implied volatility: the forecast stands in",

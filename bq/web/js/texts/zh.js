@@ -387,6 +387,7 @@ export default {
   "quality.quote_time_assumed": "报价时间为假定",
   "quality.spot_from_close": "股价取自收盘价",
   "quality.spot_and_quotes_apart": "股价与报价不一致",
+  "quality.legs_across_ex_date": "按除息日的现金股息定价的合约",
   "quality.assumed_strikes": "无挂牌行权价，行权价为假定",
   "quality.friday_expiry_assumed": "到期日为假定：周五",
   "quality.no_implied_volatility": "没有隐含波动率，以预测值代替",

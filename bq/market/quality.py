@@ -15,8 +15,10 @@ Quotes. These make a quote unusable: `quotes_zero_bid`, `quotes_zero_ask`, `quot
 (the ask, by more than half a per cent of the share), `quotes_above_maximum` (the bid), `quotes_wide` (more than half of
 the middle and more than 0.10), `quotes_not_convex` (a butterfly around it costs less than nothing at bid and ask),
 `quotes_not_monotone` (a vertical spread does), `quotes_zero_size` (where the source tells sizes). These are only said:
-`quotes_locked`, `quotes_no_recent_trade` (for a week: an idle contract may be well quoted), `quotes_no_open_interest`
-(of a contract with a bid), `vendor_volatility_placeholder`, `quotes_outside_session`.
+`quotes_locked`, `quotes_no_recent_trade` (for a week: an idle contract may be well quoted),
+`quotes_traded_before_session` (within a week, but not since the session of the quotes opened: the last price is not of
+today), `quotes_no_open_interest` (of a contract with a bid), `vendor_volatility_placeholder`,
+`quotes_outside_session`.
 
 The grade looks at quotes within 10 % of the share and 7 to 60 days from expiry (nearer expiries where there is nothing
 else). A: 85 % usable, median spread up to 10 % of the middle, quoted while the exchange was open or within a quarter of
@@ -170,6 +172,7 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
         placeholder |= np.abs(chain.vendor_iv - value) < 2e-5
     age = (np.datetime64(chain.quote_time.replace(tzinfo=None), "s") - chain.last_trade) / np.timedelta64(1, "D")
     stale = age > STALE_TRADE_DAYS
+    earlier = (chain.last_trade < _session_opened(chain.quote_time)) & ~stale
     concave, falling = _arbitrage(chain)
     # Nobody stands behind a price for no contracts. A source without sizes (NaN) says nothing of that.
     no_size = (chain.bid_size == 0.0) & ~no_bid | (chain.ask_size == 0.0) & ~no_ask
@@ -187,6 +190,7 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
             ("quotes_not_monotone", falling.sum()),
             ("quotes_zero_size", no_size.sum()),
             ("quotes_no_recent_trade", stale.sum()),
+            ("quotes_traded_before_session", earlier.sum()),
             ("quotes_no_open_interest", ((chain.open_interest == 0.0) & ~no_bid).sum()),
             ("vendor_volatility_placeholder", placeholder.sum()),
         )
@@ -200,6 +204,12 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
 def _in_session(moment: dt.datetime) -> bool:
     """Say whether quotes of this moment are of a session: closing quotes are, for a quarter of an hour."""
     return calendar.is_open(moment) or calendar.is_open(moment - dt.timedelta(minutes=15))
+
+
+def _session_opened(moment: dt.datetime) -> np.datetime64:
+    """Give the opening (UTC) of the session that quotes of this moment belong to: before it opens, the one before."""
+    opened = calendar.session_open(calendar.session_at(moment))
+    return np.datetime64(opened.replace(tzinfo=None), "s")
 
 
 def _arbitrage(chain: Chain) -> tuple[Bool, Bool]:

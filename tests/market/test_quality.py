@@ -203,6 +203,7 @@ def test_a_defect_makes_its_quote_unusable_and_is_counted(
     [
         ({"bid": {12: 1.8}, "ask": {12: 1.8}}, "quotes_locked"),
         ({"last_trade": {12: np.datetime64("2025-09-19T15:00:00")}}, "quotes_no_recent_trade"),
+        ({"last_trade": {12: np.datetime64("2025-09-25T19:59:59")}}, "quotes_traded_before_session"),
         ({"vendor_iv": {12: 0.00001}}, "vendor_volatility_placeholder"),
         ({"vendor_iv": {12: 0.03125}}, "vendor_volatility_placeholder"),
         ({"vendor_iv": {12: 0.0009765625}}, "vendor_volatility_placeholder"),
@@ -212,6 +213,25 @@ def test_a_peculiarity_is_said_and_leaves_its_quote_usable(changes: dict[str, di
     got = quality.inspect_chain(chain(**changes), SPOT)
     assert found(chain(**changes)) == {code: 1}
     assert got.usable.all()
+
+
+@pytest.mark.parametrize(
+    ("moment", "counts"),
+    [
+        ("2025-09-26T13:29:59", {}),  # before the opening: the prices of the day before stand
+        ("2025-09-26T13:30:00", {"quotes_traded_before_session": 2}),
+        ("2025-09-28T18:00:00", {"quotes_traded_before_session": 2}),  # a Sunday belongs to the Friday
+        ("2025-10-02T19:00:00", {"quotes_traded_before_session": 42}),
+        ("2025-10-02T20:00:00", {"quotes_traded_before_session": 40, "quotes_no_recent_trade": 2}),  # each only once
+    ],
+)
+def test_a_trade_before_the_session_of_the_quotes_is_told(moment: str, counts: dict[str, int]) -> None:
+    day_before, opening = np.datetime64("2025-09-25T19:30:00"), np.datetime64("2025-09-26T13:30:00")
+    quoted = chain(
+        quote_time=dt.datetime.fromisoformat(f"{moment}+00:00"), last_trade={5: day_before, 30: day_before, 7: opening}
+    )
+    told = found(quoted)
+    assert {code: n for code, n in told.items() if code != "quotes_outside_session"} == counts
 
 
 def test_a_trade_of_unknown_time_is_not_old() -> None:

@@ -386,6 +386,7 @@ export default {
   "quality.quotes_not_convex": "Quotes against convexity",
   "quality.quotes_not_monotone": "Quotes out of order by strike",
   "quality.quotes_no_recent_trade": "Contracts without a trade for a week",
+  "quality.quotes_traded_before_session": "Contracts without a trade in the session",
   "quality.quotes_no_open_interest": "Contracts without open interest",
   "quality.quotes_zero_size": "Quotes of no size",
   "quality.quotes_outside_session": "Quoted while the exchange was closed",

@@ -380,6 +380,7 @@ export default {
   "quality.quotes_not_convex": "违反凸性的报价",
   "quality.quotes_not_monotone": "违反单调性的报价",
   "quality.quotes_no_recent_trade": "一周内没有成交的合约",
+  "quality.quotes_traded_before_session": "本交易日没有成交的合约",
   "quality.quotes_no_open_interest": "没有未平仓量的合约",
   "quality.quotes_zero_size": "数量为零的报价",
   "quality.quotes_outside_session": "休市期间的报价",

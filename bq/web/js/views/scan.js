@@ -10,7 +10,7 @@ import { rankingPanel } from "../scan/ranking.js";
 const MOST_ROWS = 1000;
 
 export function openScan(into, route) {
-  const filter = { ...route.query };
+  let filter = route.query; // and then what the reader makes of it: a ranking that is loaded anew keeps it
   const ranking = h("div");
   const control = makeControl({ onScanned: (any) => (any ? loadRanking() : put(ranking, none())) });
   let closed = false;
@@ -20,11 +20,16 @@ export function openScan(into, route) {
     if (!ranking.childNodes.length) put(ranking, h("div.skeleton", { style: { height: "320px" } }));
     try {
       const found = await getJson(`api/rankings?limit=${MOST_ROWS}`);
-      if (!closed) put(ranking, rankingPanel(found, filter, (query) => replace("scan", "", query)));
+      if (!closed) put(ranking, rankingPanel(found, filter, refilter));
     } catch (error) {
       if (error.code === undefined) throw error;
       if (!closed) put(ranking, failed(error));
     }
+  }
+
+  function refilter(query) {
+    filter = query;
+    replace("scan", "", query);
   }
 
   const none = () => h("section.panel", {}, h("h2", {}, t("ranking.title")), h("p.empty", {}, t("ranking.none"), " ",

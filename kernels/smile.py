@@ -178,6 +178,11 @@ def smile_rows(*columns: npt.ArrayLike) -> list[F64]:
     ValueError
         If the shapes do not fit.
     """
+    if len(columns) == 1:  # nothing to broadcast: a third of the time of the few points of one slice
+        array = np.array(columns[0], dtype=np.float64, order="C", ndmin=2)
+        if array.ndim != 2:
+            raise ValueError(f"expected smile rows of shape (n, m), got {array.shape}")
+        return [array]
     arrays = np.broadcast_arrays(*(np.atleast_2d(np.asarray(c, dtype=np.float64)) for c in columns))
     if arrays[0].ndim != 2:
         raise ValueError(f"expected smile rows of shape (n, m), got {arrays[0].shape}")
@@ -186,6 +191,11 @@ def smile_rows(*columns: npt.ArrayLike) -> list[F64]:
 
 def raw_parameters(svi: Svi) -> F64:
     """Stack a, b, rho, m, s to (n, 5): the form in which kernels take slices."""
+    if all(type(c) is np.ndarray and c.ndim == 1 and c.size == svi[0].size for c in svi[:5]):
+        raw = np.empty((svi[0].size, 5))
+        for j in range(5):
+            raw[:, j] = svi[j]
+        return raw
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in svi[:5]))
     if columns[0].ndim != 1:
         raise ValueError(f"expected parameters of shape (n,), got {columns[0].shape}")

@@ -105,8 +105,10 @@ def _smooth(mass: F64, below: F64, ratio: float, cdf: F64) -> None:
         cdf[g] = below[g - reach - 1] if g - reach - 1 >= 0 else 0.0
     for offset in range(-reach, reach + 1):
         share = norm_cdf(offset * ratio)
-        for g in range(max(offset, 0), min(points, points + offset)):
-            cdf[g] += share * mass[g - offset]
+        # Views from 0 on: of an index like g - offset LLVM cannot tell that it is not negative, and vectorises nothing.
+        target, source = cdf[max(offset, 0) :], mass[max(-offset, 0) :]
+        for g in range(points - abs(offset)):
+            target[g] += share * source[g]
     for g in range(points):
         cdf[g] = min(cdf[g], 1.0)
 

@@ -38,9 +38,10 @@ class ReturnTables(NamedTuple):
 @helper
 def _prices(logs: F64, n: int, factor: float, forward: float, prices: F64) -> None:
     """Turn ascending log returns, stretched by a factor, into prices of mean `forward`."""
+    for i in range(n):  # apart from the sum, whose order keeps a loop from being vectorised
+        prices[i] = exp(factor * logs[i])
     total = 0.0
     for i in range(n):
-        prices[i] = exp(factor * logs[i])
         total += prices[i]
     scale = forward * n / total
     for i in range(n):

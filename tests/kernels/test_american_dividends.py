@@ -156,3 +156,14 @@ def test_empty_batch():
 def test_dividends_of_the_wrong_shape_raise():
     with pytest.raises(ValueError, match="shape"):
         american.price_cash_dividends([100, 100], 95, 0.5, 0.04, 0.3, True, np.zeros((3, 1)), np.zeros((3, 1)))
+
+
+def test_fewer_steps_cost_accuracy_not_sense():
+    rows = (100, [90, 110], 60 / 365, 0.045, 0.3, [True, False], [30 / 365], [1.0])
+    fine = american.price_cash_dividends(*rows).price
+    for steps, off in ((200, 5e-4), (64, 2e-3), (16, 2e-2)):
+        coarse = american.price_cash_dividends(*rows, steps=steps)
+        assert coarse.status.tolist() == [OK, OK]
+        np.testing.assert_allclose(coarse.price, fine, atol=off)
+    with pytest.raises(ValueError, match="at least 16"):
+        american.price_cash_dividends(*rows, steps=15)

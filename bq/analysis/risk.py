@@ -183,13 +183,22 @@ def _pnl(position: Position, sample: Sample, discount: float) -> F64:
 def kelly(pnl: F64, max_loss: float) -> float:
     """Solve E[x / (1 + f x)] = 0 for the growth-optimal share of capital (Kelly 1956), x = profit over maximum loss."""
     x = pnl / max_loss
-    if x.mean() <= 0.0:
+    mean = float(x.mean())
+    if mean <= 0.0:
         return 0.0
     low, high = 0.0, 0.999
-    for _ in range(40):
-        f = 0.5 * (low + high)
-        low, high = (f, high) if np.mean(x / (1.0 + f * x)) > 0.0 else (low, f)
-    return low
+    f = min(mean / float(np.mean(x * x)), 0.5)
+    for _ in range(60):  # Newton's method, kept inside the bracket
+        term = x / (1.0 + f * x)
+        value, slope = float(term.mean()), float(np.mean(term * term))
+        low, high = (f, high) if value > 0.0 else (low, f)
+        step = f + value / slope
+        if not low < step < high:
+            step = 0.5 * (low + high)
+        if abs(step - f) <= 1e-12:
+            break
+        f = step
+    return f
 
 
 def _assignment_flags(design: Design, spot: float, payments: Payments) -> list[str]:

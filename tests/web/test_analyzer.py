@@ -113,6 +113,7 @@ def test_every_chart_is_drawn_from_the_answer_and_says_what_it_shows(visit):
         expect(frame.locator("tbody tr").first).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ticker", ["SPY", "QQQ", "MSFT"])
 def test_every_chart_is_drawn_from_real_chains(visit, serve, data_dir, ticker):
     seen = visit(serve(f"files:{data_dir / 'market'}"))

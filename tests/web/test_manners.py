@@ -78,6 +78,7 @@ def test_no_text_is_left_in_the_other_language(visit, language):
         assert words - names == set()
 
 
+@pytest.mark.slow
 def test_a_chosen_theme_is_kept_and_the_charts_follow(visit):
     page = visit(color_scheme="light").open("#/analyze/AAPL")
     expect(page.locator('[data-chart="payoff"][data-drawn]')).to_be_visible()
@@ -101,6 +102,7 @@ def test_a_chosen_theme_is_kept_and_the_charts_follow(visit):
     assert page.evaluate(background) == dark[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_stands_out_from_its_background(visit, theme):
     """WCAG 2.2, 1.4.3: 4.5 to 1."""

@@ -141,6 +141,7 @@ def restarted(server):
         server.start()
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server_is_survived(visit, restarted):
     """What is known stays; what is asked for meanwhile comes when the server is back, without anybody's help."""
     seen = visit()

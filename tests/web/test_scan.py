@@ -1,0 +1,134 @@
+"""Scans and rankings in a browser: begin, follow, cancel, filter, sort, export, compare."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+NAMES = ["AAPL", "MSFT", "SIM001", "SIM002", "SIM003"]
+WATCHING = f"localStorage.setItem('bq.tickers', JSON.stringify({json.dumps(NAMES)}))"
+
+
+def scan(page) -> None:
+    """Scan the watchlist and wait until its ranking has been read."""
+    page.get_by_label("What to scan").select_option("watchlist")
+    with page.expect_response("**/api/rankings*") as answered:
+        page.get_by_role("button", name="Start a scan").click()
+    assert answered.value.json()["count"] == len(NAMES)
+    expect(page.locator(".ranking tbody tr").first).to_be_visible()
+
+
+def test_a_server_that_never_scanned_says_so(visit):
+    seen = visit()
+    never = {"is_scanning": False, "state": "idle", "last_scan": None, "next_scan": None, "failed": 0}
+    seen.page.route("**/api/scan/status", lambda route: route.fulfill(json=never))
+    seen.page.route(
+        "**/api/scan/events",
+        lambda route: route.fulfill(content_type="text/event-stream", body=f"data: {json.dumps(never)}\n\n"),
+    )
+    page = seen.open("#/scan")
+
+    expect(page.get_by_text("There is no ranking yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()
+
+
+def test_a_scan_is_begun_followed_ranked_filtered_and_exported(visit, tmp_path):
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    page = seen.open("#/scan")
+
+    scan(page)
+    expect(page.locator(".ranking tbody tr")).to_have_count(len(NAMES))
+    answer = seen.context.request.get(f"{seen.server.url}/api/rankings?limit=1000").json()
+    rows = answer["data"]
+    cells = page.locator(".ranking tbody tr")
+    assert cells.evaluate_all("(rows) => rows.map((row) => row.dataset.ticker)") == [row["ticker"] for row in rows]
+    first = rows[0]
+    expect(cells.first).to_contain_text(f"{first['score']:.1f}")
+    expect(cells.first).to_contain_text(f"{first['score_low']:.0f}–{first['score_high']:.0f}")
+    if first["rank_low"] != first["rank_high"]:
+        expect(cells.first).to_contain_text(f"{first['rank_low']}–{first['rank_high']}")
+    expect(cells.first).to_contain_text(f"${first['max_loss']:,.2f}")
+
+    page.get_by_role("searchbox", name="Ticker or name").fill("sim00")
+    expect(cells).to_have_count(3)
+    page.get_by_role("button", name="Ticker").click()
+    assert cells.evaluate_all("(rows) => rows.map((row) => row.dataset.ticker)") == ["SIM001", "SIM002", "SIM003"]
+    expect(page.get_by_role("columnheader", name="Ticker")).to_have_attribute("aria-sort", "ascending")
+    assert page.evaluate("location.hash") == "#/scan?text=sim00&sort=ticker"
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    file = tmp_path / "ranking.csv"
+    download.value.save_as(file)
+    exported = list(csv.DictReader(Path(file).read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["ticker"] for row in exported] == ["SIM001", "SIM002", "SIM003"]
+    by_ticker = {row["ticker"]: row for row in rows}
+    assert all(float(row["score"]) == by_ticker[row["ticker"]]["score"] for row in exported)
+
+    page.reload()
+    expect(cells).to_have_count(3)
+    page.get_by_role("searchbox", name="Ticker or name").fill("sim001")
+    expect(cells).to_have_count(1)
+    scan(page)
+    expect(page.get_by_role("searchbox", name="Ticker or name")).to_have_value("sim001")
+    assert cells.evaluate_all("(rows) => rows.map((row) => row.dataset.ticker)") == ["SIM001"]
+
+    cells.first.get_by_role("link").click()
+    expect(page.locator(".verdict")).to_be_visible()
+
+
+def test_what_changed_since_the_scan_before_is_told(visit):
+    """The sample market's data are of one moment: the scan before has to be made up."""
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    page = seen.open("#/scan")
+    scan(page)
+    expect(page.locator(".ranking")).to_contain_text("no earlier scan to compare with")
+
+    def compare(route):
+        answer = route.fetch()
+        body = answer.json()
+        body["previous"] = body["scan"] | {"finished_at": "2026-11-20T21:30:00+00:00"}
+        points = {"price_match": -0.5, "vol_mispricing": 2.75}
+        body["data"][0]["change"] = {"rank": 3, "score": 2.25, "recommendation": "NEUTRAL", "points": points}
+        body["data"][1]["change"] = {"rank": -2, "score": -1.5, "recommendation": "AVOID", "points": None}
+        route.fulfill(response=answer, body=json.dumps(body))
+
+    seen.page.route("**/api/rankings*", compare)
+    page.reload()
+    rows = page.locator(".ranking tbody tr")
+    expect(page.locator(".ranking")).to_contain_text("changes since Nov 20, 2026, 16:30 EST")
+    expect(rows.nth(0)).to_contain_text(re.compile(r"\+2\.[23].*Implied against forecast volatility \+2\.[78]"))
+    expect(rows.nth(1)).to_contain_text("−1.5")
+    expect(rows.nth(2)).to_contain_text("new")
+
+
+def test_a_scan_can_be_cancelled(visit):
+    page = visit().open("#/scan")
+    page.get_by_label("What to scan").select_option("all")
+    page.get_by_role("button", name="Start a scan").click()
+    expect(page.get_by_role("progressbar", name="Scan")).to_be_visible()
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("the last one was cancelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()
+
+
+def test_a_second_scan_is_refused_in_words(visit):
+    seen = visit()
+    seen.page.route(
+        "**/api/scan",
+        lambda route: route.fulfill(
+            status=409, json={"success": False, "error": "A scan of all is running.", "code": "conflict"}
+        ),
+    )
+    page = seen.open("#/scan")
+    page.get_by_role("button", name="Start a scan").click()
+
+    expect(page.get_by_text("Something else is running. A scan of all is running.")).to_be_visible()
+    seen.errors[:] = [error for error in seen.errors if "409" not in error and "404" not in error]

@@ -309,8 +309,8 @@ async def test_a_scan_of_another_process_is_left_alone(tmp_path: Path, engine: E
         assert server.service.scans.current is None
         claim.release()
         server.service.scans.bell.ring()  # what was left is gone on with once the other process has ended
-        await until(lambda: server.service.scans.status().task_id == "left")
-        assert (await ended(server))["state"] == "completed"
+        await until(lambda: server.service.scans.status().state == "completed" and server.service.scans.current is None)
+        assert server.service.scans.status().task_id == "left"
         assert (await server.post({}, "/api/scan"))[0] == 200
     store.close()
 

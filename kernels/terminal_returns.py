@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kernels._arrays import F64, I64, series
 from kernels._jit import helper, kernel
 from kernels.elementary import exp
+from kernels.ordering import sorted_rows
 from kernels.terminal import _bin, _smooth
 
 
@@ -165,9 +166,10 @@ def tabulate(
     fwd, low, step, by = (np.array(np.broadcast_to(np.asarray(c, np.float64), (n,))) for c in columns)
     inside = np.arange(values.shape[1]) < size[:, None]
     sound = (np.isfinite(values) | ~inside).all(axis=1)
-    logs = np.sort(np.where(inside, values, np.nan), axis=1)
+    size = np.where(sound, size, 0)
+    logs = sorted_rows(values, size)
     tables = np.full((n, 5, strikes.shape[1]), np.nan)
     cdf, prices = np.full((n, points), np.nan), np.full(values.shape, np.nan)
-    _rows(logs, np.where(sound, size, 0), fwd, by, strikes, low, step, tables, cdf, prices)
+    _rows(logs, size, fwd, by, strikes, low, step, tables, cdf, prices)
     value, square, by_mean, wider, narrower = np.ascontiguousarray(np.moveaxis(tables, 1, 0))
     return ReturnTables(value, square, wider, narrower, by_mean, cdf, prices)

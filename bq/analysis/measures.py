@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bq.market.source import F64
 from kernels import density, outcomes
+from kernels.ordering import sorted_rows
 from kernels.smile import Svi
 
 
@@ -38,7 +39,7 @@ class Sample(NamedTuple):
     @classmethod
     def of(cls, log_returns: F64, mean: float) -> "Sample":
         """Turn log returns into prices whose mean is `mean`."""
-        ascending = np.sort(log_returns)
+        ascending = sorted_rows(log_returns)[0]
         return cls(ascending, *outcomes.levels(ascending, mean))
 
     def put_value(self, strike: npt.ArrayLike) -> F64:

@@ -11,70 +11,32 @@ for the end of the loop's present tick, so that a burst shares a batch. The pump
 free and slices while a compute slot is free; whatever comes while all slots are busy waits, and is the next batch.
 There is no waiting window: with a cost of a + b n it could only help while there is capacity to spare.
 
-A slice is cut by the milliseconds that it is predicted to take. A slice that raises is halved until the poisonous key
-is alone; that key gets a problem, which the cache remembers for a minute, and its neighbours get their answers.
+A slice is cut by the milliseconds that it is predicted to take (`admission.py`, `cost.py`). A slice that raises is
+halved until the poisonous key is alone (`bisection.py`); that key gets a problem, which the cache remembers for a
+minute, and its neighbours get their answers. A key that was being computed when the process last died is computed
+while nothing else is, and not at all once that has happened too often (`suspects.py`).
 
-The cache is written before a flight is forgotten. The other order has this schedule: flight forgotten; a request misses
-the cache, finds no flight and starts a second one; cache written. `ask` must be called in the tick of the cache's miss,
-or the same schedule runs between the two.
+`ask` must be called in the tick of the cache's miss, or a flight could end between the two and be started again.
 
 A flight that nobody waits for is dropped in the tick in which the last waiter leaves, key and lane at once, so that no
-newcomer can join it; a flight that is being fetched or computed always finishes and is cached.
+newcomer can join it; a flight that is being fetched or computed always finishes and is cached (`register.py`).
 """
 
 import asyncio
-import dataclasses
 import logging
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
-import msgspec
-
 from bq.errors import Problem
+from bq.serving.admission import Limits, refuse, seconds_ahead
+from bq.serving.bisection import Bisection, Worked
 from bq.serving.cache import Cache
-from bq.serving.flights import CostLine, Flight, K, Lanes, Rank, S, Stage, Waiter
+from bq.serving.cost import CostLine
+from bq.serving.flights import Flight, K, Rank, S, Stage, Waiter
+from bq.serving.register import Register, Tally
+from bq.serving.suspects import Suspects
 
 _log = logging.getLogger(__name__)
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much may run and wait."""
-
-    compute_slots: int = 1
-    fetch_slots: int = 4
-    fetch_group: int = 32  # keys a fetch
-    slice_s: float = 0.025  # predicted seconds of a slice
-    max_slice: int = 128
-    max_flights: int = 20_000
-    max_refreshes: int = 2_000
-    max_backlog_s: float = 5.0  # predicted work ahead of an interactive request
-    max_waits: int = 500_000  # slots of requests that wait, whoever else waits for the same: some 200 bytes each
-    scan_share: float = 0.2  # of the batches, while interactive flights wait as well
-    refresh_share: float = 0.05  # of the batches, while anything else waits
-    stuck_s: float = 5.0  # a slice is stuck after this long, or four times what was predicted
-    fetch_timeout_s: float = 30.0
-
-
-@dataclasses.dataclass
-class Tally:
-    """What happened, counted since the start."""
-
-    leads: int = 0  # flights started for a request
-    joins: int = 0  # keys that found their flight under way
-    refreshes: int = 0  # flights started by the cache
-    dropped: int = 0  # flights given up because nobody waited any more
-    refused: int = 0  # requests turned away
-    fetches: int = 0  # calls of fetch
-    fetched: int = 0  # keys in them
-    slices: int = 0  # calls of compute
-    computed: int = 0  # keys in them
-    bisections: int = 0  # slices that raised and were halved
-    poisoned: int = 0  # keys that raised alone
-    lost_wakeups: int = 0  # times the watchdog found work and nobody at it
-    pump_failures: int = 0
-    delivery_failures: int = 0
-    stuck: int = 0  # slices and fetches given up by the watchdog
 
 
 class Ran(NamedTuple):
@@ -86,29 +48,15 @@ class Ran(NamedTuple):
     rank: Rank  # of the flight that leads it
 
 
-class Worked(NamedTuple):
-    """What a call of compute came to: an answer for each key, in order, and how long encoding them took."""
-
-    answers: Sequence[bytes | Problem]
-    encode_s: float
-    p_values: Sequence[float] = ()
-    """Of the answers, in order, where they have any: stored beside them."""
-
-
-def _joined(first: Worked, second: Worked) -> Worked:
-    halves = (first, second)
-    p_values = [p for half in halves for p in half.p_values or [math.nan] * len(half.answers)]
-    return Worked([*first.answers, *second.answers], first.encode_s + second.encode_s, p_values)
-
-
 class Running(Generic[K, S]):
     """A fetch or a slice that was begun."""
 
-    def __init__(self, flights: list[Flight[K, S]], began: float, limit: float, is_slice: bool) -> None:
+    def __init__(self, flights: list[Flight[K, S]], began: float, limit: float, is_slice: bool, alone: bool) -> None:
         self.flights = flights
         self.began = began
         self.limit = limit  # seconds after which it is stuck
         self.is_slice = is_slice
+        self.alone = alone  # nothing else may be computed meanwhile
         self.given_up = False
 
 
@@ -127,6 +75,10 @@ class Batcher(Generic[K, S]):
         Monotonic seconds; seconds since 1970, only to say when an answer was made.
     is_stale
         Tells whether a snapshot is older than it should be, since the source failed.
+    weigh
+        How many ordinary keys the computation of a snapshot is worth.
+    suspects
+        Which keys are to be computed apart, or not at all.
     on_ran
         Told of every finished slice.
     """
@@ -141,29 +93,26 @@ class Batcher(Generic[K, S]):
         wall: Callable[[], float],
         limits: Limits | None = None,
         is_stale: Callable[[S], bool] = lambda snapshot: False,
+        weigh: Callable[[S], int] = lambda snapshot: 1,
+        suspects: Suspects | None = None,
         on_ran: Callable[[Ran], None] = lambda ran: None,
     ) -> None:
         self.limits = limits or Limits()
-        self.tally = Tally()
         self.compute_cost = CostLine(fixed=0.3e-3, each=3e-3)
         self.fetch_cost = CostLine(fixed=5e-3, each=1e-3)
         self.last_beat = clock()
-        self._cache = cache
-        self._fetch = fetch
-        self._compute = compute
-        self._clock = clock
-        self._wall = wall
-        self._is_stale = is_stale
-        self._on_ran = on_ran
-        self._flights: dict[K, Flight[K, S]] = {}
-        self.load = dict.fromkeys(Rank, 0)  # flights by rank; for reading
+        self.bisection: Bisection[K, S] = Bisection(compute)
+        self.register: Register[K, S] = Register(cache, wall, self.limits)
         self.refusal: Problem | None = None  # stands against anything new, when memory is short
-        self.waits = 0  # slots that wait
-        self._shares = {Rank.SCAN: self.limits.scan_share, Rank.REFRESH: self.limits.refresh_share}
-        self._waiting: Lanes[K, S] = Lanes(self._shares)
-        self._ready: Lanes[K, S] = Lanes(self._shares)
+        self._fetch = fetch
+        self._clock = clock
+        self._is_stale = is_stale
+        self._weigh = weigh
+        self._suspects = suspects or Suspects()
+        self._on_ran = on_ran
         self._running: set[Running[K, S]] = set()
         self._busy = {False: 0, True: 0}  # slots taken: fetches, slices
+        self._alone = False  # a suspect is being computed
         self._tasks: set[asyncio.Task[None]] = set()
         self._armed = False
         self._closed = False
@@ -192,22 +141,23 @@ class Batcher(Generic[K, S]):
         keep
             False for answers that go into another store, and would push what is asked for again out of the cache.
         """
-        new = sum(1 for key in wanted.values() if key not in self._flights)
+        register = self.register
+        new = sum(1 for key in wanted.values() if key not in register.flights)
         if (problem := self._refuse(new, len(wanted), deadline, rank)) is not None:
             self.tally.refused += 1
             return problem
-        self.waits += len(wanted)
+        register.waits += len(wanted)
         now = self._clock()
         waiter: Waiter[K, S] = Waiter(asyncio.get_running_loop(), now, deadline)
         for slot, key in wanted.items():
-            flight = self._flights.get(key)
+            flight = register.flights.get(key)
             if flight is None:
                 self.tally.leads += 1
-                flight = self._start(key, rank, owner, now, refresh=False)
+                flight = register.start(key, rank, owner, now, refresh=False)
             else:
                 self.tally.joins += 1
                 if rank < flight.rank:
-                    self._move(flight, rank, owner)
+                    register.move(flight, rank, owner)
             flight.keep |= keep
             flight.waiters[waiter] = slot
             waiter.waiting[slot] = flight
@@ -216,42 +166,32 @@ class Batcher(Generic[K, S]):
 
     def refresh(self, keys: Iterable[K]) -> None:
         """Replace answers behind their readers' backs, when there is nothing else to do."""
-        now = self._clock()
+        register, now = self.register, self._clock()
         for key in keys:
-            if self._closed or self.refusal is not None or self.load[Rank.REFRESH] >= self.limits.max_refreshes:
+            if self._closed or self.refusal is not None or register.load[Rank.REFRESH] >= self.limits.max_refreshes:
                 return
-            if key not in self._flights:
+            if key not in register.flights:
                 self.tally.refreshes += 1
-                self._start(key, Rank.REFRESH, "", now, refresh=True)
+                register.start(key, Rank.REFRESH, "", now, refresh=True)
         self.kick()
 
     def leave(self, waiter: Waiter[K, S], keep: bool = False) -> None:
         """Give up a wait: flights that nobody else wants are dropped, or with `keep` go on when there is time."""
-        waiter.close()
-        self.waits -= len(waiter.waiting)
-        for flight in waiter.waiting.values():
-            flight.waiters.pop(waiter, None)
-            if flight.waiters or flight.refresh or flight.stage is Stage.DONE:
-                continue
-            if keep and self.load[Rank.REFRESH] < self.limits.max_refreshes:
-                flight.refresh = flight.keep = True
-                self._move(flight, Rank.REFRESH, "")
-            elif flight.lanes is not None:
-                self._drop(flight)
-        waiter.waiting.clear()
+        self.register.leave(waiter, keep, self.limits.max_refreshes)
 
     def backlog_s(self, rank: Rank) -> float:
         """Predict the seconds until everything is done that would go before a newcomer of this rank."""
-        ahead = sum(self.load[other] for other in Rank if other <= rank)
-        unfetched = sum(len(self._waiting.lanes[other]) for other in Rank if other <= rank)
-        share = 1.0 - sum(self._shares[other] for other in Rank if other > rank and self.load[other])
-        fetching = self.fetch_cost.each * unfetched / self.limits.fetch_slots
-        return (self.compute_cost.each * ahead / self.limits.compute_slots + fetching) / share
+        return seconds_ahead(rank, self.register.backlog(), self.compute_cost, self.fetch_cost, self.limits)
+
+    @property
+    def tally(self) -> Tally:
+        """What happened since the start."""
+        return self.register.tally
 
     @property
     def flights(self) -> int:
         """How many keys are in flight."""
-        return len(self._flights)
+        return len(self.register.flights)
 
     @property
     def is_stuck(self) -> bool:
@@ -260,8 +200,19 @@ class Batcher(Generic[K, S]):
 
     def hurry(self) -> None:
         """End every wait now, with what there is: the process is about to go, and no answer at all would be worse."""
-        for waiter in {waiter for flight in self._flights.values() for waiter in flight.waiters}:
+        for waiter in self.register.waiters():
             waiter.expire()
+
+    def _refuse(self, new: int, slots: int, deadline: float, rank: Rank) -> Problem | None:
+        if self.register.waits + slots > self.limits.max_waits:
+            return Problem("too_busy", "Too many requests wait for their tickers already.", 5.0)
+        if not new:
+            return None  # whoever only joins costs nothing
+        if self._closed:
+            return Problem("not_ready", "The server is shutting down.", 5.0)
+        if self.refusal is not None:
+            return self.refusal
+        return refuse(self.flights, new, self.backlog_s(rank), deadline - self._clock(), rank, self.limits)
 
     # --- the pump ---------------------------------------------------------------------------------------------------
 
@@ -285,27 +236,26 @@ class Batcher(Generic[K, S]):
     async def close(self, patience_s: float | None = None) -> None:
         """Answer whoever is still in a lane that the server is going away; wait for what runs."""
         self._closed = True
-        for flight in list(self._flights.values()):
+        for flight in list(self.register.flights.values()):
             if flight.lanes is not None:
-                self._settle(flight, Problem("not_ready", "The server is shutting down.", 5.0))
+                self.register.settle(flight, Problem("not_ready", "The server is shutting down.", 5.0))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_s)
 
     def _find_lost(self) -> None:
         """Free whoever waits for a flight that is in no lane and in no batch: a defect, but no reason to hang."""
         under_way = sum(len(running.flights) for running in self._running if not running.given_up)
-        if len(self._waiting) + len(self._ready) + under_way >= len(self._flights):
-            return
-        for flight in list(self._flights.values()):
-            if flight.lanes is None and flight.stage in (Stage.WAITING, Stage.READY):
-                self.tally.pump_failures += 1
-                self._settle(flight, Problem("internal", "This request was lost. Try again.", 1.0))
+        for flight in self.register.lost(under_way):
+            self.tally.pump_failures += 1
+            self.register.settle(flight, Problem("internal", "This request was lost. Try again.", 1.0))
 
     def _can_fetch(self) -> bool:
-        return bool(self._waiting) and self._busy[False] < self.limits.fetch_slots
+        return bool(self.register.waiting) and self._busy[False] < self.limits.fetch_slots
 
     def _can_compute(self) -> bool:
-        return bool(self._ready) and self._busy[True] < self.limits.compute_slots
+        if self.register.apart:  # a suspect goes before all others, or it would wait for ever for a quiet moment
+            return not self._busy[True]
+        return bool(self.register.ready) and not self._alone and self._busy[True] < self.limits.compute_slots
 
     def _pump(self) -> None:
         self._armed = False
@@ -321,14 +271,18 @@ class Batcher(Generic[K, S]):
             asyncio.get_running_loop().call_later(0.05, self.kick)
 
     def _pick_group(self) -> list[Flight[K, S]]:
+        waiting = self.register.waiting
         free = self.limits.fetch_slots - self._busy[False]
-        size = min(self.limits.fetch_group, -(-len(self._waiting) // free))
-        return self._waiting.take(size)
+        size = min(self.limits.fetch_group, -(-len(waiting) // free))
+        return waiting.take(size, size)
 
     def _pick_slice(self) -> list[Flight[K, S]]:
+        if self.register.apart:
+            return self.register.apart.take(1, 1)
+        ready = self.register.ready
         free = self.limits.compute_slots - self._busy[True]
-        size = min(self.compute_cost.size_within(self.limits.slice_s), self.limits.max_slice)
-        return self._ready.take(min(size, -(-len(self._ready) // free)))
+        size = self.compute_cost.size_within(self.limits.slice_s)
+        return ready.take(size, min(self.limits.max_slice, -(-len(ready) // free)))
 
     def _launch(self, picked: list[Flight[K, S]], is_slice: bool) -> None:
         now = self._clock()
@@ -337,17 +291,21 @@ class Batcher(Generic[K, S]):
             if flight.wanted(now):
                 flights.append(flight)
             else:
-                self._drop(flight)
+                self.register.drop(flight)
         if not flights:
             return
         for flight in flights:
             flight.stage = Stage.COMPUTING if is_slice else Stage.FETCHING
             flight.queue_s += now - flight.begun
+        alone = is_slice and any(self._suspects.suspects(flight.key) for flight in flights)
+        limit = self.limits.fetch_timeout_s
         if is_slice:
-            limit = max(4.0 * self.compute_cost.predict(len(flights)), self.limits.stuck_s)
-        else:
-            limit = self.limits.fetch_timeout_s
-        running = Running(flights, now, limit, is_slice)
+            # Everybody waits for a suspect, whoever asked for it.
+            rank = Rank.INTERACTIVE if alone else min(flight.rank for flight in flights)
+            limit = self.limits.stuck_after(self.compute_cost.predict(_weight(flights)), rank)
+        running = Running(flights, now, limit, is_slice, alone)
+        self._alone |= alone
+        self.tally.apart += alone
         self._running.add(running)
         self._busy[is_slice] += 1
         self._spawn(self._run(running))
@@ -367,13 +325,27 @@ class Batcher(Generic[K, S]):
             _log.exception("a batch failed outside of its work")
             for flight in running.flights:
                 if flight.stage is not Stage.DONE:
-                    self._settle(flight, Problem("internal", "This batch failed. Try again."))
+                    self.register.settle(flight, Problem("internal", "This batch failed. Try again."))
         finally:
             self._running.discard(running)
             self._busy[running.is_slice] -= 1
+            self._alone = self._alone and not running.alone
             self.kick()
 
-    # --- fetching ---------------------------------------------------------------------------------------------------
+    def _give_up(self, running: Running[K, S]) -> None:
+        running.given_up = True
+        self.tally.stuck += 1
+        problem = (
+            Problem("too_busy", "The computation hangs.", 30.0)
+            if running.is_slice
+            else Problem("source_failed", f"The market did not answer within {running.limit:.0f} s.", 10.0)
+        )
+        _log.error("stuck: %s of %d", "slice" if running.is_slice else "fetch", len(running.flights))
+        for flight in running.flights:
+            if flight.stage is not Stage.DONE:
+                self.register.settle(flight, problem)
+
+    # --- fetching and computing -------------------------------------------------------------------------------------
 
     async def _run_fetch(self, running: Running[K, S]) -> None:
         keys = [flight.key for flight in running.flights]
@@ -398,133 +370,30 @@ class Batcher(Generic[K, S]):
         if flight.stage is not Stage.FETCHING:
             return  # given up meanwhile: too late for its waiters, and not yet an answer for the cache
         if isinstance(answer, Problem):
-            self._settle(flight, answer)
+            self.register.settle(flight, answer)
         elif not flight.wanted(now):
-            self._drop(flight)
+            self.register.drop(flight)
+        elif (verdict := self._suspects.verdict(flight.key)) is not None:
+            self.register.settle(flight, verdict)
         else:
-            flight.snapshot = answer
-            flight.stage = Stage.READY
-            flight.begun = now
-            self._ready.push(flight)
-
-    # --- computing --------------------------------------------------------------------------------------------------
+            apart = self._suspects.suspects(flight.key)
+            self.register.make_ready(flight, answer, max(self._weigh(answer), 1), now, apart)
 
     async def _run_slice(self, running: Running[K, S]) -> None:
         flights = running.flights
-        bisections = self.tally.bisections
-        work = await self._work([f.key for f in flights], [f.snapshot for f in flights])  # type: ignore[misc]
+        keys, snapshots = [f.key for f in flights], [f.snapshot for f in flights]
+        halved = self.bisection.halved
+        work = await self.bisection.work(keys, snapshots)  # type: ignore[arg-type]
         seconds = self._clock() - running.began
-        if bisections == self.tally.bisections and not running.given_up:
-            self.compute_cost.observe(len(flights), seconds)
+        if halved == self.bisection.halved and not running.given_up:
+            self.compute_cost.observe(_weight(flights), seconds)
         self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds, flights[0].rank))
-        p_values = work.p_values or [math.nan] * len(flights)
-        for flight, answer, p_value in zip(flights, work.answers, p_values, strict=True):
+        for position, (flight, answer) in enumerate(zip(flights, work.answers, strict=True)):
             flight.compute_s, flight.encode_s, flight.batch = seconds - work.encode_s, work.encode_s, len(flights)
             stale = flight.snapshot is not None and self._is_stale(flight.snapshot)
-            self._settle(flight, answer, stale, p_value)
+            self.register.settle(flight, answer, stale, work.p_value(position))
+        self._suspects.acquit(keys)
 
-    async def _work(self, keys: Sequence[K], snapshots: Sequence[S]) -> Worked:
-        self.tally.slices += 1
-        self.tally.computed += len(keys)
-        try:
-            work = await self._compute(keys, snapshots)
-            if len(work.answers) != len(keys):
-                raise RuntimeError(f"{len(work.answers)} answers to {len(keys)} keys")
-        except Exception as error:
-            if len(keys) == 1:
-                self.tally.poisoned += 1
-                _log.exception("%r is poisonous", keys[0])
-                name = type(error).__name__
-                return Worked([Problem("compute_failed", f"The analysis failed: {name}. This is a defect.")], 0.0)
-            self.tally.bisections += 1
-            half = len(keys) // 2
-            first = await self._work(keys[:half], snapshots[:half])
-            second = await self._work(keys[half:], snapshots[half:])
-            return _joined(first, second)
-        return work
 
-    # --- the life of a flight ---------------------------------------------------------------------------------------
-
-    def _refuse(self, new: int, slots: int, deadline: float, rank: Rank) -> Problem | None:
-        if self.waits + slots > self.limits.max_waits:
-            return Problem("too_busy", "Too many requests wait for their tickers already.", 5.0)
-        if not new:
-            return None  # whoever only joins costs nothing
-        if self._closed:
-            return Problem("not_ready", "The server is shutting down.", 5.0)
-        if self.refusal is not None:
-            return self.refusal
-        wait = self.backlog_s(rank)
-        if len(self._flights) + new > self.limits.max_flights:
-            return Problem("too_busy", f"{len(self._flights)} tickers are waiting already.", max(round(wait), 1.0))
-        if rank is Rank.INTERACTIVE and wait > self.limits.max_backlog_s:
-            return Problem("too_busy", f"There are {wait:.0f} s of work ahead of this request.", round(wait))
-        if wait > deadline - self._clock():
-            return Problem(
-                "too_busy", f"The deadline cannot be met: {wait:.1f} s of work ahead.", max(round(wait), 1.0)
-            )
-        return None
-
-    def _start(self, key: K, rank: Rank, owner: str, now: float, refresh: bool) -> Flight[K, S]:
-        flight: Flight[K, S] = Flight(key, rank, owner, self._cache.draw_ticket(), now, refresh)
-        self._flights[key] = flight
-        self.load[rank] += 1
-        self._waiting.push(flight)
-        return flight
-
-    def _move(self, flight: Flight[K, S], rank: Rank, owner: str) -> None:
-        lanes = flight.lanes
-        if lanes is not None:
-            lanes.remove(flight)
-        self.load[flight.rank] -= 1
-        flight.rank, flight.owner = rank, owner
-        self.load[rank] += 1
-        if lanes is not None:
-            lanes.push(flight)
-
-    def _forget(self, flight: Flight[K, S]) -> None:
-        if flight.lanes is not None:
-            flight.lanes.remove(flight)
-        flight.stage = Stage.DONE
-        flight.snapshot = None
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
-            self.load[flight.rank] -= 1
-
-    def _drop(self, flight: Flight[K, S]) -> None:
-        self.tally.dropped += 1
-        self._forget(flight)
-
-    def _settle(
-        self, flight: Flight[K, S], answer: bytes | Problem, stale: bool = False, p_value: float = math.nan
-    ) -> None:
-        late = flight.stage is Stage.DONE  # the watchdog answered its waiters; the work may still be worth keeping
-        if late and isinstance(answer, Problem):
-            return
-        if isinstance(answer, Problem):
-            served = self._cache.fail(flight.key, answer, flight.ticket)
-        else:
-            stored = (flight.key, answer, self._wall(), flight.ticket)
-            served = self._cache.put(*stored, stale=stale, keep=flight.keep, p_value=p_value)
-        self._forget(flight)
-        waiters, flight.waiters = flight.waiters, {}
-        self.waits -= len(waiters)
-        for waiter, slot in waiters.items():
-            try:
-                waiter.fill(slot, served, flight)
-            except Exception:
-                self.tally.delivery_failures += 1
-                _log.exception("an answer could not be delivered")
-
-    def _give_up(self, running: Running[K, S]) -> None:
-        running.given_up = True
-        self.tally.stuck += 1
-        problem = (
-            Problem("too_busy", "The computation hangs.", 30.0)
-            if running.is_slice
-            else Problem("source_failed", f"The market did not answer within {running.limit:.0f} s.", 10.0)
-        )
-        _log.error("stuck: %s of %d", "slice" if running.is_slice else "fetch", len(running.flights))
-        for flight in running.flights:
-            if flight.stage is not Stage.DONE:
-                self._settle(flight, problem)
+def _weight(flights: Iterable[Flight[K, S]]) -> int:
+    return sum(flight.weight for flight in flights)

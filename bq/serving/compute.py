@@ -4,6 +4,7 @@ Rules of this file: the only place in `bq.serving` that starts threads. Nothing 
 """
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import logging
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from bq.errors import Problem, source_failed
 from bq.market.source import Market, Snapshot
-from bq.serving.batcher import Worked
+from bq.serving.bisection import Worked
 from bq.serving.desk import Key
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Engine(NamedTuple):
     saw, as seconds a slice and seconds a ticker, or None."""
     p_value: Callable[[Any], float] = lambda _: math.nan
     """Of an analysis: what the false-discovery rate of a list is made from."""
+    weigh: Callable[[Snapshot], int] = lambda _: 1
+    """How many ordinary tickers the analysis of a snapshot is worth."""
 
 
 def load_engine() -> Engine:
@@ -72,10 +75,13 @@ class Pools:
         self.compute_threads = compute_threads or available_cores()
         self.fetch_threads = fetch_threads
         self.engine: Engine | None = None
+        self.under_way: Callable[[Sequence[str]], contextlib.AbstractContextManager[None]] = _unrecorded
+        """Records the tickers that a thread analyses, as long as it does."""
         self.recall: Callable[[Sequence[Snapshot | Problem]], list[Snapshot | Problem]] = list
         """Adds to the market's answers what a store remembers; called in a fetching thread."""
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
         self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
+        self._beside = ThreadPoolExecutor(self.compute_threads, "beside", initializer=_give_way)
         self._aside = ThreadPoolExecutor(1, "aside", initializer=_give_way)
 
     async def load(self, load: Callable[[], Engine], open_market: Callable[[], Market]) -> tuple[float, float] | None:
@@ -99,8 +105,15 @@ class Pools:
         return await asyncio.get_running_loop().run_in_executor(self._computing, self._compute, keys, snapshots)
 
     async def in_compute(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run other work (pricing, a caller's legs) in a computing thread; it queues behind the slices."""
-        return await asyncio.get_running_loop().run_in_executor(self._computing, work, *arguments)
+        """Run other work (pricing, a caller's legs) in threads like those that compute.
+
+        Not in the same: a slice that waited there for a queue of other work would be taken for one that hangs.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work, *arguments)
+
+    def weigh(self, snapshot: Snapshot) -> int:
+        """Say how many ordinary tickers the analysis of a snapshot is worth."""
+        return 1 if self.engine is None else self.engine.weigh(snapshot)
 
     async def in_fetch(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run other blocking input or output in a fetching thread."""
@@ -118,6 +131,7 @@ class Pools:
         """Take no more work; what runs is not waited for."""
         self._fetching.shutdown(wait=False, cancel_futures=True)
         self._computing.shutdown(wait=False, cancel_futures=True)
+        self._beside.shutdown(wait=False, cancel_futures=True)
         self._aside.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, keys: Sequence[Key]) -> list[Snapshot | Problem]:
@@ -135,16 +149,25 @@ class Pools:
         engine = self.engine
         if engine is None:
             raise RuntimeError("the engine is not loaded")
-        analyses = engine.analyze(snapshots)
-        if len(analyses) != len(keys):
-            raise RuntimeError(f"{len(analyses)} analyses of {len(keys)} snapshots")
-        began = time.perf_counter()
-        answers = [
-            analysis if isinstance(analysis, Problem) else engine.encode(analysis, key[1])
-            for key, analysis in zip(keys, analyses, strict=True)
-        ]
-        p_values = [math.nan if isinstance(analysis, Problem) else engine.p_value(analysis) for analysis in analyses]
-        return Worked(answers, time.perf_counter() - began, p_values)
+        with self.under_way([key[0] for key in keys]):
+            return _analyzed(engine, keys, snapshots)
+
+
+def _unrecorded(tickers: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def _analyzed(engine: Engine, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
+    analyses = engine.analyze(snapshots)
+    if len(analyses) != len(keys):
+        raise RuntimeError(f"{len(analyses)} analyses of {len(keys)} snapshots")
+    began = time.perf_counter()
+    answers = [
+        analysis if isinstance(analysis, Problem) else engine.encode(analysis, key[1])
+        for key, analysis in zip(keys, analyses, strict=True)
+    ]
+    p_values = [math.nan if isinstance(analysis, Problem) else engine.p_value(analysis) for analysis in analyses]
+    return Worked(answers, time.perf_counter() - began, p_values)
 
 
 def _gzip(body: bytes) -> bytes:

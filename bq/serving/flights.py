@@ -1,4 +1,4 @@
-"""What waits: flights (one for each key asked for), waiters (one for each request), lanes, and the line of cost.
+"""What waits: flights (one for each key asked for), waiters (one for each request), and lanes.
 
 Rules of this file: plain objects on one thread; no HTTP, no finance, no threads. `batcher.py` moves them.
 """
@@ -7,7 +7,7 @@ import asyncio
 import enum
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from bq.errors import Problem
 from bq.serving.cache import Entry
@@ -41,7 +41,7 @@ class Flight(Generic[K, S]):
 
     __slots__ = (
         "batch", "begun", "compute_s", "encode_s", "fetch_s", "keep", "key", "lanes", "owner", "queue_s", "rank",
-        "refresh", "snapshot", "stage", "ticket", "waiters",
+        "refresh", "snapshot", "stage", "ticket", "waiters", "weight",
     )  # fmt: skip
 
     def __init__(self, key: K, rank: Rank, owner: str, ticket: int, now: float, refresh: bool) -> None:
@@ -58,6 +58,7 @@ class Flight(Generic[K, S]):
         self.begun = now  # of the present stage
         self.queue_s = self.fetch_s = self.compute_s = self.encode_s = 0.0
         self.batch = 0
+        self.weight = 1  # of its computation, in ordinary keys; known once it is fetched
 
     def wanted(self, now: float) -> bool:
         """Tell whether anybody still waits whose time is not up."""
@@ -142,6 +143,10 @@ class Lane(Generic[K, S]):
         self._owners.setdefault(flight.owner, OrderedDict())[flight.key] = flight
         self._length += 1
 
+    def first(self) -> Flight[K, S]:
+        """Show the flight that `pop` would take."""
+        return next(iter(next(iter(self._owners.values())).values()))
+
     def pop(self) -> Flight[K, S]:
         """Take the first flight of the owner whose turn it is."""
         owner, flights = next(iter(self._owners.items()))
@@ -189,14 +194,23 @@ class Lanes(Generic[K, S]):
         flight.lanes = None
         self.lanes[flight.rank].remove(flight)
 
-    def take(self, size: int) -> list[Flight[K, S]]:
-        """Take up to `size` flights: the leading rank first, the others fill what is left; refreshes only go alone."""
+    def take(self, size: float, most: int) -> list[Flight[K, S]]:
+        """Take flights of a weight of up to `size`, but one at least: a heavy one goes by itself.
+
+        The leading rank goes first, the others fill what is left; refreshes only go alone.
+
+        Parameters
+        ----------
+        most
+            How many flights may be taken, whatever they weigh.
+        """
         taken: list[Flight[K, S]] = []
         for rank in self._order():
             if rank is Rank.REFRESH and taken:
                 break
             lane = self.lanes[rank]
-            while lane and len(taken) < size:
+            while lane and len(taken) < most and (not taken or lane.first().weight <= size):
+                size -= lane.first().weight
                 flight = lane.pop()
                 flight.lanes = None
                 taken.append(flight)
@@ -211,60 +225,3 @@ class Lanes(Generic[K, S]):
                 self._credit[rank] -= 1.0
                 leads = [rank]
         return [*leads, *(rank for rank in waiting if rank not in leads)]
-
-
-class CostLine:
-    """Predict the seconds of a batch of n as a + b n, from the batches seen lately.
-
-    Least squares with weights that fade (64 batches), held up by a seed that does not: without variety in n a line
-    cannot be fitted, and the first batches are not yet typical.
-
-    Parameters
-    ----------
-    fixed, each
-        The seed: seconds a batch, seconds a row.
-    """
-
-    FADE: Final = 1.0 - 1.0 / 64.0
-    SEED_WEIGHT: Final = 0.1
-    SEED_SIZES: Final = (1.0, 32.0)
-    LEAST_EACH: Final = 50e-6  # a batch is never cut as if rows were free
-
-    def __init__(self, fixed: float, each: float) -> None:
-        self.fixed = fixed
-        self.each = each
-        self._sums = [0.0] * 5
-        self.seed(fixed, each)
-
-    def seed(self, fixed: float, each: float) -> None:
-        """Begin anew from a line that was measured (by the warm-up)."""
-        self._seed = (fixed, each)
-        self._sums = [0.0] * 5
-        self.fixed, self.each = fixed, max(each, self.LEAST_EACH)
-
-    def observe(self, size: int, seconds: float) -> None:
-        """Learn from a batch."""
-        row = (1.0, size, seconds, size * size, size * seconds)
-        self._sums = [self.FADE * old + new for old, new in zip(self._sums, row, strict=True)]
-        w, x, y, xx, xy = self._sums
-        for n in self.SEED_SIZES:
-            value = self._seed[0] + self._seed[1] * n
-            w, x, y = w + self.SEED_WEIGHT, x + self.SEED_WEIGHT * n, y + self.SEED_WEIGHT * value
-            xx, xy = xx + self.SEED_WEIGHT * n * n, xy + self.SEED_WEIGHT * n * value
-        each = (w * xy - x * y) / (w * xx - x * x)
-        self.each = max(each, self.LEAST_EACH)
-        self.fixed = max((y - self.each * x) / w, 0.0)
-
-    def predict(self, size: int) -> float:
-        """Seconds that a batch of `size` will take."""
-        return self.fixed + self.each * size if size else 0.0
-
-    def size_within(self, seconds: float) -> int:
-        """Cut a batch: as many rows as fit into so many seconds, but enough to be worth the batch's fixed cost.
-
-        Where the fixed cost is more than a fifth, the batch may take up to four times as long: batches of one row would
-        bound the latency of each and let the queue grow.
-        """
-        fitting = (seconds - self.fixed) / self.each
-        worthwhile = min(4.0 * self.fixed / self.each, (4.0 * seconds - self.fixed) / self.each)
-        return max(int(fitting), int(worthwhile), 1)

@@ -12,7 +12,8 @@ import msgspec
 
 from bq.config import Settings
 from bq.market.source import Market
-from bq.serving.batcher import Batcher, Limits, Ran
+from bq.serving.admission import Limits
+from bq.serving.batcher import Batcher, Ran
 from bq.serving.cache import Cache
 from bq.serving.compute import Engine, Pools
 from bq.serving.desk import Desk, Key

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from bq.errors import Problem
-from bq.serving.batcher import Batcher, Limits, Worked
+from bq.serving.admission import Limits
+from bq.serving.batcher import Batcher
+from bq.serving.bisection import Worked
 from bq.serving.cache import Cache, Entry, Lives
 from bq.serving.flights import Rank, Waiter
+from bq.serving.suspects import Suspects
 from tests.serving.loop import run
 
 LIMITS = Limits(fetch_slots=1, fetch_group=1000, slice_s=100.0, max_backlog_s=1e9)
@@ -19,7 +22,7 @@ UNKNOWN = Problem("unknown_ticker", "no such ticker")
 class Room:
     """A batcher with a recording market and engine: a fetch takes 1 s, a slice of n takes n times `each_s`."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, suspects: Suspects | None = None, **limits: float) -> None:
         loop = asyncio.get_running_loop()
         self.fetches: list[tuple[float, list[str]]] = []
         self.slices: list[tuple[float, list[str]]] = []
@@ -31,12 +34,16 @@ class Room:
         self.cache: Cache[str] = Cache(
             loop.time, budget=1 << 20, soft=lambda: 60.0, lives=Lives(jitter=0.0), rng=random.Random(1)
         )
+        self.suspects = suspects or Suspects()
+        self.weights: dict[str, int] = {}
         self.batcher: Batcher[str, str] = Batcher(
             self.cache,
             self.fetch,
             self.compute,
             clock=loop.time,
             wall=loop.time,
+            weigh=lambda snapshot: self.weights.get(snapshot.removeprefix("snapshot of "), 1),
+            suspects=self.suspects,
             limits=msgspec.structs.replace(LIMITS, **limits),
         )
         self.batcher.compute_cost.seed(0.0, 0.1)
@@ -49,7 +56,7 @@ class Room:
 
     async def compute(self, keys: Sequence[str], snapshots: Sequence[str]) -> Worked:
         self.slices.append((asyncio.get_running_loop().time(), list(keys)))
-        await asyncio.sleep(self.each_s * len(keys) + self.hang)
+        await asyncio.sleep(self.each_s * sum(self.weights.get(key, 1) for key in keys) + self.hang)
         assert list(snapshots) == [f"snapshot of {key}" for key in keys]
         if self.poison.intersection(keys):
             raise ValueError("poison")

@@ -251,8 +251,8 @@ async def test_clients_that_leave_at_random_leave_nothing_behind(server):
     await flood(200, 0.05)
     await until(lambda: len(asyncio.all_tasks()) <= tasks and len(os.listdir("/proc/self/fd")) <= descriptors)
 
-    assert (service.batcher.flights, service.batcher.waits, service.in_flight) == (0, 0, 0)
-    assert set(service.batcher.load.values()) == {0}
+    assert (service.batcher.flights, service.batcher.register.waits, service.in_flight) == (0, 0, 0)
+    assert set(service.batcher.register.load.values()) == {0}
 
 
 async def test_a_thousand_waiters_on_a_failing_flight_each_have_their_own_error(server):
@@ -286,7 +286,7 @@ async def test_failures_answered_again_and_again_hold_no_memory(server):
     tracemalloc.stop()
 
     assert grown < 1 << 20
-    assert server.service.batcher.waits == 0
+    assert server.service.batcher.register.waits == 0
 
 
 async def test_a_source_that_fails_leaves_the_old_answer_in_place_and_it_says_so(tmp_path):
@@ -537,3 +537,17 @@ async def test_every_answer_may_be_read_from_any_origin(server):
     for path in ("/api/health", "/nothing", "/api/analysis/NO1", "/metrics", "/readyz"):
         async with server.client.get(server.url(path)) as response:
             assert response.headers["Access-Control-Allow-Origin"] == "*", path
+
+
+async def test_other_work_in_the_threads_does_not_hold_up_slices(tmp_path):
+    """A slice behind a queue of priced rows would be taken for one that hangs."""
+    async with running(tmp_path, compute_threads=1) as server:
+        gate = threading.Event()
+        others = [asyncio.create_task(server.service.pools.in_compute(gate.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        try:
+            assert (await server.post({"ticker": "A"}))[0] == 200
+            assert not any(other.done() for other in others)
+        finally:
+            gate.set()
+        await asyncio.gather(*others)

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from bq.errors import Problem
-from bq.serving.batcher import Worked
-from bq.serving.flights import CostLine, Rank, Waiter
+from bq.serving.admission import Limits
+from bq.serving.bisection import Worked
+from bq.serving.cost import CostLine
+from bq.serving.flights import Rank, Waiter
 from tests.serving.loop import run
 from tests.serving.room import LIMITS, Room, room_test
 
@@ -181,10 +183,10 @@ async def test_an_answer_of_the_wrong_length_fails_its_keys_and_leaves_no_residu
     async def short(keys, snapshots):
         return Worked([b"x"] * (len(keys) - 1), 0.0)
 
-    right, room.batcher._compute = room.batcher._compute, short
+    right, room.batcher.bisection.compute = room.batcher.bisection.compute, short
     assert await room.answers("AB") == ["compute_failed"] * 2
     assert room.batcher.flights == 0
-    room.batcher._compute = right
+    room.batcher.bisection.compute = right
     assert await room.answers("C") == ["c"]
 
 
@@ -199,27 +201,35 @@ async def test_a_fetch_that_raises_fails_its_keys_and_is_not_fatal(room):
     assert await room.answers("C") == ["c"]
 
 
-@pytest.mark.parametrize("step", ["_pick_group", "_pick_slice", "_launch", "_run_fetch", "_run_slice", "_settle"])
+@pytest.mark.parametrize(
+    "step", ["_pick_group", "_pick_slice", "_launch", "_run_fetch", "_run_slice", "make_ready", "settle"]
+)
 def test_a_failure_at_any_step_is_followed_by_normal_service_within_a_second(step):
     """T11: a hundred times each."""
 
     async def main():
         room = Room()
-        right = getattr(room.batcher, step)
+        part = room.batcher if hasattr(room.batcher, step) else room.batcher.register
+        right, injected = getattr(part, step), 0
 
         def broken(*args, **kwargs):
-            setattr(room.batcher, step, right)
+            nonlocal injected
+            injected += 1
+            setattr(part, step, right)
             raise RuntimeError("injected")
 
         beat = asyncio.create_task(beats(room.batcher))
         for i in range(100):
-            setattr(room.batcher, step, broken)
+            setattr(part, step, broken)
             now = asyncio.get_running_loop().time()
             await room.answers([f"broken{i}"], deadline=now + 5)
             now = asyncio.get_running_loop().time()
             assert await room.answers([f"fine{i}"], deadline=now + 3) == [f"fine{i}"]
         beat.cancel()
+        assert injected == 100
         assert room.batcher.flights == 0
+        assert set(room.batcher.register.load.values()) == {0}
+        assert set(room.batcher.register.weights.values()) == {0}
 
     run(main())
 
@@ -342,16 +352,16 @@ async def test_random_departures_leave_no_residue(room):
     await asyncio.sleep(10)
 
     assert room.batcher.flights == 0
-    assert set(room.batcher.load.values()) == {0}
-    assert len(room.batcher._waiting) + len(room.batcher._ready) == 0
+    assert set(room.batcher.register.load.values()) == {0}
+    assert len(room.batcher.register.waiting) + len(room.batcher.register.ready) == 0
 
 
 @room_test
 async def test_a_miss_right_behind_the_completion_finds_the_cache_written(room):
     """T04: the answer is in the cache at the moment at which the flight is gone."""
     seen = []
-    forget = room.batcher._forget
-    room.batcher._forget = lambda flight: (seen.append(room.cache.get(flight.key)), forget(flight))
+    forget = room.batcher.register._forget
+    room.batcher.register._forget = lambda flight: (seen.append(room.cache.get(flight.key)), forget(flight))
     await room.answers("A")
 
     assert [entry.data for entry in seen] == [b"a"]
@@ -429,3 +439,75 @@ async def test_a_subscriber_that_cannot_take_its_answer_does_not_cost_the_others
 
     assert good.answers[0].data == b"a"
     assert room.batcher.tally.delivery_failures == 1
+
+
+@pytest.mark.parametrize(
+    ("predicted", "rank", "limit"),
+    [
+        (0.02, Rank.INTERACTIVE, 5.0),
+        (2.0, Rank.INTERACTIVE, 8.0),
+        (0.02, Rank.SCAN, 15.0),
+        (2.0, Rank.SCAN, 16.0),
+        (2.0, Rank.REFRESH, 16.0),
+    ],
+)
+def test_a_slice_hangs_by_what_it_was_predicted_to_take_and_who_waits(predicted, rank, limit):
+    assert Limits().stuck_after(predicted, rank) == limit
+    assert Limits(stuck_s=600.0).stuck_after(predicted, rank) == 600.0  # a command that nobody waits for in vain
+
+
+def test_a_giant_chain_in_a_scan_on_a_slow_machine_is_not_taken_for_one_that_hangs():
+    """It is known to be heavy, so it goes by itself, is predicted to take long, and has four or eight times that."""
+
+    async def main(rank):
+        room = Room(slice_s=0.025)
+        room.batcher.compute_cost.seed(0.0, 0.01)
+        room.each_s, room.weights = 0.03, {"SPY": 200}  # three times as slow as predicted: 6 s
+        beat = asyncio.create_task(beats(room.batcher))
+        assert await room.answers(["A", "SPY", "B"], rank=rank) == ["a", "spy", "b"]
+        beat.cancel()
+        assert [keys for _, keys in room.slices] == [["A"], ["SPY"], ["B"]]
+        assert room.batcher.tally.stuck == 0
+
+    run(main(Rank.SCAN))
+    run(main(Rank.INTERACTIVE))
+
+
+def test_a_slice_of_a_scan_that_hangs_is_found_too():
+    async def main():
+        room = Room()
+        room.hang = 600.0
+        beat = asyncio.create_task(beats(room.batcher))
+        assert await room.answers("A", rank=Rank.SCAN) == ["too_busy"]
+        beat.cancel()
+        assert room.batcher.is_stuck
+        assert 15.0 < asyncio.get_running_loop().time() < 18.0
+
+    run(main())
+
+
+def test_who_waits_decides_though_a_scan_asked_first():
+    async def main():
+        room = Room()
+        room.hang = 600.0
+        beat = asyncio.create_task(beats(room.batcher))
+        scan = asyncio.create_task(room.answers("AB", rank=Rank.SCAN))
+        await asyncio.sleep(0.5)
+        assert await room.answers("A") == ["too_busy"]
+        beat.cancel()
+        assert asyncio.get_running_loop().time() < 8.0
+        await scan
+
+    run(main())
+
+
+@room_test
+async def test_a_heavy_flight_counts_as_what_it_weighs_in_the_backlog(room):
+    room.weights = {"SPY": 50}
+    waiter = room.ask(["SPY"])
+    assert room.batcher.backlog_s(Rank.INTERACTIVE) == pytest.approx(0.1, rel=1e-3)
+    await asyncio.sleep(1.01)
+    assert room.batcher.backlog_s(Rank.INTERACTIVE) == pytest.approx(5.0, rel=1e-3)
+    await waiter.all()
+    await asyncio.sleep(0)
+    assert room.batcher.backlog_s(Rank.INTERACTIVE) == 0.0

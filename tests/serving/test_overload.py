@@ -65,7 +65,7 @@ def test_three_times_the_capacity_for_a_minute_keeps_the_goodput_and_every_hit()
                 told.without_retry_after += not problem.retry_after
 
         await asyncio.gather(*[client(number) for number in range(150 * 60)])
-        assert room.batcher.waits == 0
+        assert room.batcher.register.waits == 0
         return told
 
     told = run(main())
@@ -159,7 +159,7 @@ def test_what_waits_for_too_much_is_refused_though_it_only_joins():
         for waiter in waiters[1:]:
             await waiter.all()
         await asyncio.sleep(1)
-        assert room.batcher.waits == 0
+        assert room.batcher.register.waits == 0
 
     run(main())
 
@@ -189,17 +189,17 @@ async def test_a_shortage_of_memory_shrinks_the_cache_then_refuses_misses_and_ne
         await server.post({"tickers": [f"T{i}" for i in range(10)]})
         await server.post({"tickers": ["T9"]})
         resident[0] = 85 << 20
-        server.service._watch_memory()
-        assert server.service.pressure is Pressure.SHRINK
+        server.service.upkeep.watch_memory()
+        assert server.service.upkeep.pressure is Pressure.SHRINK
         assert server.service.cache.counts().entries == 5
         assert (await server.post({"tickers": ["NEW1"]}))[1]["failed"] == 0
         resident[0] = 95 << 20
-        server.service._watch_memory()
+        server.service.upkeep.watch_memory()
         async with server.client.post(server.url("/api/analyze"), json={"tickers": ["NEW2"]}) as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "10")
         assert (await server.post({"tickers": ["T9"]}))[1]["data"][0]["from_cache"] is True
         resident[0] = 10 << 20
-        server.service._watch_memory()
+        server.service.upkeep.watch_memory()
         assert (await server.post({"tickers": ["NEW2"]}))[0] == 200
 
 

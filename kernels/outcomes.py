@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels._arrays import F64
+from kernels._arrays import F64, I64
 from kernels._jit import helper, kernel
 from kernels.elementary import exp
 
@@ -28,8 +28,9 @@ class Profit(NamedTuple):
     """Share of outcomes that lose more than half of it."""
 
 
-@kernel("void(float64[::1], float64, float64, float64[::1], float64[::1])", fast=frozenset())
-def _levels(log_returns: F64, factor: float, mean: float, prices: F64, sums: F64) -> None:
+@helper
+def fill_levels(log_returns: F64, factor: float, mean: float, prices: F64, sums: F64) -> None:
+    """Fill prices (n,) and their prefix sums (n + 1,); see `levels`."""
     n = log_returns.size
     middle = log_returns[n // 2]
     for i in range(n):
@@ -44,6 +45,14 @@ def _levels(log_returns: F64, factor: float, mean: float, prices: F64, sums: F64
         prices[i] *= scale
     for i in range(n + 1):
         sums[i] *= scale
+
+
+@kernel("void(float64[:, ::1], int64[::1], float64, float64[::1], float64[:, ::1], float64[:, ::1])", fast=frozenset())
+def _levels(log_returns: F64, lengths: I64, factor: float, mean: F64, prices: F64, sums: F64) -> None:
+    for row in range(lengths.size):
+        n = lengths[row]
+        if n > 0:
+            fill_levels(log_returns[row, :n], factor, mean[row], prices[row, :n], sums[row, : n + 1])
 
 
 def levels(log_returns: F64, mean: float, factor: float = 1.0) -> tuple[F64, F64]:
@@ -64,13 +73,20 @@ def levels(log_returns: F64, mean: float, factor: float = 1.0) -> tuple[F64, F64
     sums : (n + 1,) float64
         sums[i] is the sum of the first i prices.
     """
-    prices, sums = np.empty(log_returns.size), np.empty(log_returns.size + 1)
-    _levels(log_returns, factor, mean, prices, sums)
+    prices, sums = levels_of_rows(log_returns[None, :], np.array([log_returns.size]), np.array([mean]), factor)
+    return prices[0], sums[0]
+
+
+def levels_of_rows(log_returns: F64, lengths: I64, mean: F64, factor: float = 1.0) -> tuple[F64, F64]:
+    """Do the same for rows of a batch, (n, t), of these lengths and means: (n, t) and (n, t + 1), NaN beyond."""
+    n, t = log_returns.shape
+    prices, sums = np.full((n, t), np.nan), np.full((n, t + 1), np.nan)
+    _levels(np.ascontiguousarray(log_returns), lengths, factor, mean, prices, sums)
     return prices, sums
 
 
 @helper
-def _count(prices: F64, x: float) -> int:
+def count_below(prices: F64, x: float) -> int:
     """Count the prices that are not above x."""
     low, high = 0, prices.size
     while low < high:
@@ -82,11 +98,17 @@ def _count(prices: F64, x: float) -> int:
     return low
 
 
+@helper
+def put_at(prices: F64, sums: F64, strike: float) -> float:
+    """E max(K - S, 0) of a sample."""
+    below = count_below(prices, strike)
+    return (strike * below - sums[below]) / prices.size
+
+
 @kernel("void(float64[::1], float64[::1], float64[::1], float64[::1])", fast=frozenset())
 def _puts(prices: F64, sums: F64, strike: F64, value: F64) -> None:
     for j in range(strike.size):
-        below = _count(prices, strike[j])
-        value[j] = (strike[j] * below - sums[below]) / prices.size
+        value[j] = put_at(prices, sums, strike[j])
 
 
 def put_value(prices: F64, sums: F64, strike: F64) -> F64:
@@ -96,19 +118,24 @@ def put_value(prices: F64, sums: F64, strike: F64) -> F64:
     return value
 
 
+@helper
+def cdf_at(prices: F64, x: float) -> float:
+    """P(S <= x) of a sample; see `cdf`."""
+    n = prices.size
+    if x < prices[0]:
+        return 0.0
+    if x > prices[n - 1]:
+        return 1.0
+    above = min(max(count_below(prices, x), 1), n - 1)
+    low, high = prices[above - 1], prices[above]
+    share = (x - low) / (high - low) if high > low else 1.0
+    return (above - 0.5 + min(max(share, 0.0), 1.0)) / n
+
+
 @kernel("void(float64[::1], float64[::1], float64[::1])", fast=frozenset())
 def _cdf(prices: F64, x: F64, out: F64) -> None:
-    n = prices.size
     for j in range(x.size):
-        if x[j] < prices[0]:
-            out[j] = 0.0
-        elif x[j] > prices[n - 1]:
-            out[j] = 1.0
-        else:
-            above = min(max(_count(prices, x[j]), 1), n - 1)
-            low, high = prices[above - 1], prices[above]
-            share = (x[j] - low) / (high - low) if high > low else 1.0
-            out[j] = (above - 0.5 + min(max(share, 0.0), 1.0)) / n
+        out[j] = cdf_at(prices, x[j])
 
 
 def cdf(prices: F64, x: F64) -> F64:
@@ -138,7 +165,7 @@ def _density(log_returns: F64, log_grid: F64, shift: float, out: F64) -> None:
     over = 1.0 / width
     for b in range(BINS):
         # Binning first makes this O(bins * grid) instead of O(sample * grid).
-        up_to = n if b == BINS - 1 else _count(log_returns, first + (b + 1) * step)
+        up_to = n if b == BINS - 1 else count_below(log_returns, first + (b + 1) * step)
         count = up_to - below
         below = up_to
         if count > 0:
@@ -173,13 +200,11 @@ def _pnl(s: float, lower: float, center: float, upper: float, constant: float, d
     return discount * (put_type + constant) - debit
 
 
-@kernel(
-    "UniTuple(float64, 4)(float64[::1], float64, float64, float64, float64, float64, float64, float64)",
-    fast=frozenset(),
-)
-def _profit(
+@helper
+def profit_at(
     prices: F64, lower: float, center: float, upper: float, constant: float, discount: float, debit: float, worst: float
 ) -> tuple[float, float, float, float]:
+    """Describe the profit of a position over a sample, in the order of `Profit`; see `profit`."""
     n = prices.size
     total = square = 0.0
     at_worst = losing_half = 0
@@ -203,6 +228,16 @@ def _profit(
             tail += b
             right -= 1
     return np.sqrt(max(square / n - mean * mean, 0.0)), tail / count, at_worst / n, losing_half / n
+
+
+@kernel(
+    "UniTuple(float64, 4)(float64[::1], float64, float64, float64, float64, float64, float64, float64)",
+    fast=frozenset(),
+)
+def _profit(
+    prices: F64, lower: float, center: float, upper: float, constant: float, discount: float, debit: float, worst: float
+) -> tuple[float, float, float, float]:
+    return profit_at(prices, lower, center, upper, constant, discount, debit, worst)
 
 
 def profit(

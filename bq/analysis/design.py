@@ -152,9 +152,3 @@ def from_forecast(outlook: Outlook, fair: F64, fee: float) -> Design:
     choices.sort(key=lambda pair: (round(pair[0], 9), FORMS.index(pair[1].form)))
     forward = outlook.spot * float(np.exp((rate - dividend) * tau))
     return Design(choices[0][1], outlook.expiry, outlook.dte, tau, outlook.sessions, rate, dividend, forward, None, 0.0)
-
-
-def strikes_of(design: Design) -> F64:
-    """Give the three strikes as an array."""
-    p = design.position
-    return np.array([p.lower, p.center, p.upper])

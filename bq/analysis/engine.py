@@ -5,17 +5,20 @@ left for each ticker is choosing and writing down.
 """
 
 import datetime as dt
+import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from bq.analysis import chain, cycles, design, forecast, measures, panel, report, risk, search, volatility
+from bq.analysis import chain, cycles, design, forecast, panel, report, risk, search, volatility
 from bq.analysis.cash_dividends import Payments
 from bq.analysis.design import Design, Outlook
 from bq.analysis.findings import Findings, Target
+from bq.analysis.measures import Market, Measures, bring_together, overlapping_returns
+from bq.analysis.measures import Outlook as MeasuresOutlook
 from bq.analysis.panel import LEAST_RETURNS
 from bq.analysis.slices import Slice
 from bq.config import VERSION
@@ -23,7 +26,7 @@ from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
-from bq.schema import Analysis, Risk
+from bq.schema import Analysis
 from kernels import status
 
 ENGINE_VERSION: Final = VERSION
@@ -89,18 +92,13 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
     sessions = {t.sessions for t in assumed} | {part.sessions for part in slices if part.svi is not None}
     simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
     batch = Batch(table, vol, price, spectrum, simulated, commission / SHARES)
-    found = search.look(traded, [_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
-    drafts: list[Draft | Problem] = []
-    for i, snapshot in enumerate(snapshots):
-        own = [s for s in traded if s.owner == i]
-        drafts.append(problems[i] or _draft(i, snapshot, batch, found.get(i), _target(own, found.get(i)) or assumed[i]))
-    unquoted = [d for d in drafts if isinstance(d, Draft) and d.design is None]
-    ladders = dict(zip((d.row for d in unquoted), design.fair_ladders([d.outlook for d in unquoted]), strict=True))
-    findings = [
-        d if isinstance(d, Problem) else _find(d, batch, qualities[d.row], usable[d.row], ladders.get(d.row))
-        for d in drafts
-    ]
-    return report.write(findings, ENGINE_VERSION)
+    found = search.look(traded, [_search_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
+    sound = [i for i, problem in enumerate(problems) if problem is None]
+    targets = {i: _target([s for s in traded if s.owner == i], found.get(i)) or assumed[i] for i in sound}
+    measures = _measures(snapshots, batch, targets, found)
+    drafts = [_draft(i, snapshots[i], batch, found.get(i), targets[i], measures) for i in sound]
+    findings = {f.row: f for f in _complete(drafts, batch, qualities, usable)}
+    return report.write([problem or findings[i] for i, problem in enumerate(problems)], ENGINE_VERSION)
 
 
 class Batch(NamedTuple):
@@ -114,17 +112,26 @@ class Batch(NamedTuple):
     fee: float  # of one contract, a share
 
 
+ByExpiry: TypeAlias = dict[tuple[int, np.datetime64], Measures]
+"""The measures of a row of the batch at an expiry."""
+
+
 class Draft(NamedTuple):
     """One ticker before the prices of assumed strikes are known."""
 
     row: int
     snapshot: Snapshot
     target: Target
-    measures: risk.Measures
+    measures: ByExpiry  # of the whole batch
     outlook: Outlook
     total_variance: float
     design: Design | None
     found: search.Found | None
+
+    @property
+    def choices(self) -> list[search.Choice]:
+        """What the search chose, the best first."""
+        return [] if self.found is None else self.found.choices
 
 
 def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Problem | None:
@@ -134,12 +141,12 @@ def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Pro
     return None
 
 
-def _outlook(s: Slice, snapshot: Snapshot, batch: Batch) -> search.Outlook:
+def _search_outlook(s: Slice, snapshot: Snapshot, batch: Batch) -> search.Outlook:
     logs = np.log(snapshot.bars.model_close)
     enough = logs.size >= panel.LEAST_RETURNS + s.sessions
     return search.Outlook(
         batch.simulated[s.sessions][s.owner],
-        measures.overlapping_returns(logs, s.sessions) if enough else None,
+        overlapping_returns(logs, s.sessions) if enough else None,
         volatility.error_to(batch.volatility, s.owner, s.sessions),
     )
 
@@ -164,16 +171,66 @@ def _assumed_target(as_of: dt.datetime) -> Target:
     return Target(expiry, dte, float(calendar.tau(as_of, expiry)), calendar.sessions_to(as_of, expiry), None)
 
 
-def _draft(i: int, snapshot: Snapshot, batch: Batch, found: search.Found | None, target: Target) -> Draft:
-    """Find a ticker's distributions, and its position where there are quotes to trade at."""
+def _measures(
+    snapshots: Sequence[Snapshot], batch: Batch, targets: dict[int, Target], found: dict[int, search.Found]
+) -> ByExpiry:
+    """Make the distributions at every expiry that a target or a choice of the search belongs to, all at once."""
+    wanted: dict[tuple[int, np.datetime64], MeasuresOutlook] = {}
+    for i, first in targets.items():
+        choices = found[i].choices if i in found else []
+        others = [Target(s.expiry, s.dte, s.tau, s.sessions, s) for s in (choice.slice for choice in choices)]
+        for target in (first, *others):
+            if (i, target.expiry) not in wanted:
+                error = volatility.error_to(batch.volatility, i, target.sessions)
+                simulated = batch.simulated[target.sessions][i]
+                forward = _forward(snapshots[i], target)
+                wanted[i, target.expiry] = outlook_on(snapshots[i], simulated, error, target, forward)
+    return dict(zip(wanted, bring_together(list(wanted.values())), strict=True))
+
+
+def _forward(snapshot: Snapshot, target: Target) -> float:
+    """Take the forward that the quotes imply; without them the spot grows at the rate."""
+    if target.slice is not None:
+        return target.slice.forward
+    return snapshot.spot * float(np.exp(snapshot.rates.rate(target.tau) * target.tau))
+
+
+def outlook_on(
+    snapshot: Snapshot, simulated: np.ndarray, relative_error: float, target: Target, forward: float
+) -> MeasuresOutlook:
+    """Collect what the distributions of the price at an expiry are made from.
+
+    Parameters
+    ----------
+    simulated : (4096,) float64
+        Log returns to the expiry.
+    relative_error : float
+        Of the forecast volatility.
+    """
+    logs = np.log(snapshot.bars.model_close)
+    enough = logs.size >= panel.LEAST_RETURNS + target.sessions
+    s = target.slice
+    return MeasuresOutlook(
+        simulated,
+        overlapping_returns(logs, target.sessions) if enough else None,
+        forward,
+        relative_error,
+        forecast.seed_of(snapshot),
+        Market(s.svi, s.forward) if s is not None and s.svi is not None else None,
+    )
+
+
+def _draft(
+    i: int, snapshot: Snapshot, batch: Batch, found: search.Found | None, target: Target, measures: ByExpiry
+) -> Draft:
+    """Find a ticker's position where there are quotes to trade at."""
     rate = snapshot.rates.rate(target.tau)
     spot = snapshot.spot if target.slice is None else target.slice.spot
     total = volatility.total_variance(batch.volatility.ahead[i], target.sessions)
-    forward = spot * float(np.exp(rate * target.tau)) if target.slice is None else target.slice.forward
-    m = _measures(i, snapshot, batch, target, forward)
+    forward = _forward(snapshot, target)
     outlook = Outlook(
         spot=spot,
-        median=m.forecast.median,
+        median=measures[i, target.expiry].forecast.median,
         sd=forward * float(np.sqrt(np.expm1(total))),
         sigma=float(np.sqrt(total / target.tau)),
         expiry=target.expiry,
@@ -189,83 +246,64 @@ def _draft(i: int, snapshot: Snapshot, batch: Batch, found: search.Found | None,
     elif target.slice is not None:
         chosen = design.near_median(target.slice, outlook.median, outlook.sd, batch.fee)
         if chosen is None:
-            m = m._replace(market=None)
-    return Draft(i, snapshot, target, m, outlook, total, chosen, found)
+            measures[i, target.expiry] = measures[i, target.expiry]._replace(market=None)
+    return Draft(i, snapshot, target, measures, outlook, total, chosen, found)
 
 
-def _find(d: Draft, batch: Batch, q: ChainQuality, slices: list[Slice], ladder: np.ndarray | None) -> Findings:
-    """Complete a draft: price it where it had no quotes, and assess it."""
-    chosen = d.design
-    if chosen is None:
-        assert ladder is not None
-        chosen = design.from_forecast(d.outlook, ladder, batch.fee)
-    choices = [] if d.found is None else d.found.choices
-    assessed, errors = _assess(d, chosen, d.measures, choices[0].ev_shrunk if choices else None, d.total_variance)
-    candidates = [(choices[0], assessed)] if choices else []
-    by_expiry = {chosen.expiry: d.measures}
-    for choice in choices[1:]:
-        s = choice.slice
-        m = by_expiry.get(s.expiry)
-        if m is None:
-            target = Target(s.expiry, s.dte, s.tau, s.sessions, s)
-            m = by_expiry[s.expiry] = _measures(d.row, d.snapshot, batch, target, s.forward)
-        total = volatility.total_variance(batch.volatility.ahead[d.row], s.sessions)
-        candidates.append((choice, _assess(d, choice.design, m, choice.ev_shrunk, total)[0]))
-    return Findings(
-        row=d.row,
-        snapshot=d.snapshot,
-        quality=q,
-        panel=batch.panel,
-        volatility=batch.volatility,
-        price=batch.price,
-        cycles=batch.cycles,
-        slices=slices,
-        target=d.target,
-        spot=d.outlook.spot,
-        sigma=d.outlook.sigma,
-        total_variance=d.total_variance,
-        measures=d.measures,
-        design=chosen,
-        risk=assessed,
-        errors=errors,
-        found=d.found,
-        candidates=candidates,
-    )
+def _complete(
+    drafts: Sequence[Draft], batch: Batch, qualities: Sequence[ChainQuality], slices: Sequence[list[Slice]]
+) -> list[Findings]:
+    """Price what had no quotes, and assess every position of the batch."""
+    unquoted = [d for d in drafts if d.design is None]
+    ladders = design.fair_ladders([d.outlook for d in unquoted])
+    assumed = {
+        d.row: design.from_forecast(d.outlook, ladder, batch.fee) for d, ladder in zip(unquoted, ladders, strict=True)
+    }
+    cases: list[risk.Case] = []
+    first = []
+    for d in drafts:
+        first.append(len(cases))
+        cases += _cases(d, d.design or assumed[d.row], batch)
+    assessed = risk.assess(cases)
+    return [
+        Findings(
+            row=d.row,
+            snapshot=d.snapshot,
+            quality=qualities[d.row],
+            panel=batch.panel,
+            volatility=batch.volatility,
+            price=batch.price,
+            cycles=batch.cycles,
+            slices=slices[d.row],
+            target=d.target,
+            spot=d.outlook.spot,
+            sigma=d.outlook.sigma,
+            total_variance=d.total_variance,
+            measures=cases[begin].measures,
+            design=cases[begin].design,
+            assessed=assessed[begin],
+            found=d.found,
+            candidates=[(choice, assessed[begin + j].risk) for j, choice in enumerate(d.choices)],
+        )
+        for d, begin in zip(drafts, first, strict=True)
+    ]
 
 
-def _assess(
-    d: Draft, chosen: Design, m: risk.Measures, ev_shrunk: float | None, total_variance: float
-) -> tuple[Risk, risk.Errors]:
+def _cases(d: Draft, chosen: Design, batch: Batch) -> list[risk.Case]:
+    """List a ticker's positions: the trade first, then the other candidates."""
     payments = Payments.of(d.snapshot)
-    return risk.assess(chosen, m, d.outlook.spot, float(np.sqrt(total_variance)), payments, ev_shrunk)
-
-
-def _measures(i: int, snapshot: Snapshot, batch: Batch, target: Target, forward: float) -> risk.Measures:
-    error = volatility.error_to(batch.volatility, i, target.sessions)
-    return measures_of(snapshot, batch.simulated[target.sessions][i], error, target, forward)
-
-
-def measures_of(
-    snapshot: Snapshot, simulated: np.ndarray, relative_error: float, target: Target, forward: float
-) -> risk.Measures:
-    """Bring the distributions of the price at an expiry together.
-
-    Parameters
-    ----------
-    simulated : (4096,) float64
-        Log returns to the expiry.
-    relative_error : float
-        Of the forecast volatility.
-    """
-    sample = measures.Sample.of(simulated, forward)
-    logs = np.log(snapshot.bars.model_close)
-    empirical = path = None
-    if logs.size >= panel.LEAST_RETURNS + target.sessions:
-        path = measures.overlapping_returns(logs, target.sessions)
-        empirical = measures.Sample.of(path, forward)
-    s = target.slice
-    market = measures.Market(s.svi, s.forward) if s is not None and s.svi is not None else None
-    return risk.Measures.of(market, sample, empirical, path, relative_error, forecast.seed_of(snapshot))
+    shrunk: list[tuple[Design, float | None]] = [(choice.design, choice.ev_shrunk) for choice in d.choices]
+    return [
+        risk.Case(
+            position,
+            d.measures[d.row, position.expiry],
+            d.outlook.spot,
+            math.sqrt(volatility.total_variance(batch.volatility.ahead[d.row], position.sessions)),
+            payments,
+            ev_shrunk,
+        )
+        for position, ev_shrunk in shrunk or [(chosen, None)]
+    ]
 
 
 def warm_up() -> tuple[float, float]:

@@ -8,8 +8,9 @@ from bq import schema
 from bq.analysis.cycles import CycleStudy
 from bq.analysis.design import Design
 from bq.analysis.forecast import PriceForecast
+from bq.analysis.measures import Measures
 from bq.analysis.panel import Panel
-from bq.analysis.risk import Errors, Measures
+from bq.analysis.risk import Assessed, Errors
 from bq.analysis.search import Choice, Found
 from bq.analysis.slices import Slice
 from bq.analysis.volatility import Volatility
@@ -44,7 +45,16 @@ class Findings(NamedTuple):
     total_variance: float
     measures: Measures
     design: Design
-    risk: schema.Risk
-    errors: Errors
+    assessed: Assessed
     found: Found | None  # None: no quotes to search
     candidates: list[tuple[Choice, schema.Risk]]  # the best first: the trade
+
+    @property
+    def risk(self) -> schema.Risk:
+        """What can come of the position."""
+        return self.assessed.risk
+
+    @property
+    def errors(self) -> Errors:
+        """What is uncertain about it."""
+        return self.assessed.errors

@@ -39,8 +39,7 @@ class Sample(NamedTuple):
     @classmethod
     def of(cls, log_returns: F64, mean: float) -> "Sample":
         """Turn log returns into prices whose mean is `mean`."""
-        ascending = sorted_rows(log_returns)[0]
-        return cls(ascending, *outcomes.levels(ascending, mean))
+        return samples([log_returns], [mean])[0]
 
     def put_value(self, strike: npt.ArrayLike) -> F64:
         """E max(K - S, 0), exact for the sample."""
@@ -100,6 +99,62 @@ class Market(NamedTuple):
     def density_on(self, grid: F64) -> F64:
         """Evaluate the closed form of the smile's density, per dollar."""
         return density.density(self.svi, np.log(grid / self.forward)[None, :])[0] / grid
+
+
+class Measures(NamedTuple):
+    """The distributions of the price at a date; a missing one is None, never a stand-in."""
+
+    market: Market | None
+    forecast: Sample
+    empirical: Sample | None
+    empirical_path: F64 | None  # log returns in time order, centred like the sample
+    relative_error: float  # of the forecast volatility
+    seed: int
+
+    @property
+    def forward(self) -> float:
+        """The mean price, which forecast and history share."""
+        return self.forecast.mean
+
+    def moved(self, errors: float) -> tuple[Sample, Sample]:
+        """Give the forecast with its volatility so many standard errors lower and higher."""
+        by = errors * self.relative_error
+        return self.forecast.scaled(max(1.0 - by, 0.0)), self.forecast.scaled(1.0 + by)
+
+
+class Outlook(NamedTuple):
+    """What the distributions of one share's price at one date are made from."""
+
+    simulated: F64  # log returns to the date, in any order
+    history: F64 | None  # overlapping log returns over as many sessions, in time order
+    forward: float
+    relative_error: float  # of the forecast volatility
+    seed: int
+    market: Market | None
+
+
+def bring_together(outlooks: Sequence[Outlook]) -> list[Measures]:
+    """Make the measures of many shares and dates at once."""
+    forecasts = samples([o.simulated for o in outlooks], [o.forward for o in outlooks])
+    known = [o for o in outlooks if o.history is not None]
+    past = iter(samples([o.history for o in known], [o.forward for o in known]))  # type: ignore[misc]
+    return [
+        Measures(o.market, sample, None if o.history is None else next(past), o.history, o.relative_error, o.seed)
+        for o, sample in zip(outlooks, forecasts, strict=True)
+    ]
+
+
+def samples(log_returns: Sequence[F64], means: Sequence[float]) -> list[Sample]:
+    """Turn samples of log returns into prices of these means, all at once."""
+    if not log_returns:
+        return []
+    lengths = np.array([row.size for row in log_returns])
+    table = np.full((len(log_returns), int(lengths.max())), np.nan)
+    for place, row in zip(table, log_returns, strict=True):
+        place[: row.size] = row
+    ascending = sorted_rows(table, lengths)
+    prices, sums = outcomes.levels_of_rows(ascending, lengths, np.array(means, dtype=np.float64))
+    return [Sample(ascending[i, :n], prices[i, :n], sums[i, : n + 1]) for i, n in enumerate(lengths.tolist())]
 
 
 def overlapping_returns(log_close: F64, sessions: int) -> F64:

@@ -1,19 +1,22 @@
-"""What can come of a position under each distribution: expected value, probability of profit, tail."""
+"""What can come of positions under each distribution: expected value, probability of profit, tail; a batch at a time.
+
+`kernels.prospects` puts the positions under forecast and history; the market's smile is asked here, for all at once.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from bq.analysis import smiles
 from bq.analysis.cash_dividends import Payments, call_may_be_exercised
-from bq.analysis.design import Design, strikes_of
-from bq.analysis.measures import Market, Measure, Sample, quantiles
+from bq.analysis.design import Design
+from bq.analysis.measures import Measure, Measures, Sample
 from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
-from kernels import outcomes
-from kernels.bootstrap import block_means
+from kernels import density, prospects
 
 PIN = 0.005
 BOOTSTRAPS = 200
@@ -27,38 +30,6 @@ many standard errors bound all of them at once (Scheffé 1953, Biometrika 40): n
 SIMULTANEOUS_99 = 3.0348542587702925
 DRIFT_SHARPE = 0.4
 """Standard error, in yearly Sharpe ratios, of the claim that a share's mean is its forward."""
-
-
-class Measures(NamedTuple):
-    """The distributions of the price at the trade's expiry; a missing one is None, never a stand-in."""
-
-    market: Market | None
-    forecast: Sample
-    empirical: Sample | None
-    empirical_path: F64 | None  # log returns in time order, centred like the sample
-    relative_error: float  # of the forecast volatility
-    seed: int
-    moved: tuple[Sample, Sample]  # the forecast with its volatility one standard error lower and higher
-    far_moved: tuple[Sample, Sample]  # the same for a 95 % interval
-    sd: float  # of the forecast's log return
-
-    @classmethod
-    def of(
-        cls,
-        market: Market | None,
-        forecast: Sample,
-        empirical: Sample | None,
-        empirical_path: F64 | None,
-        relative_error: float,
-        seed: int,
-    ) -> "Measures":
-        """Complete the measures with the moved forecasts, which every position on them is tried under."""
-        near, far = (
-            (forecast.scaled(1.0 - by * relative_error), forecast.scaled(1.0 + by * relative_error))
-            for by in (1.0, SHORT)
-        )
-        sd = float(np.std(forecast.log_returns))
-        return cls(market, forecast, empirical, empirical_path, relative_error, seed, near, far, sd)
 
 
 class Errors(NamedTuple):
@@ -76,19 +47,208 @@ class Errors(NamedTuple):
         return math.hypot(*(move * math.sqrt(0.5) for move in moves), self.ev_sampling)
 
 
-def expected_value(position: Position, measure: Measure, discount: float) -> float:
-    """Discounted expected payoff minus the cost: I(K1) - 2 I(K2) + I(K3) plus the form's constant."""
-    i = measure.put_value(np.array([position.lower, position.center, position.upper]))
-    payoff = float(i[0] - 2.0 * i[1] + i[2]) + position.put_type_constant
-    return discount * payoff - position.debit
+class Case(NamedTuple):
+    """A position to assess, and under what."""
+
+    design: Design
+    measures: Measures
+    spot: float
+    sigma_total: float  # forecast standard deviation of the log price to expiry, for the touch probabilities
+    payments: Payments  # the share's dividends to come
+    ev_shrunk: float | None = None  # what the search made of the expected value
 
 
-def profit_of(position: Position, sample: Sample, discount: float) -> outcomes.Profit:
-    """Describe the position's profit over a sample: spread, tail, shares of bad outcomes."""
-    strikes = position.lower, position.center, position.upper
-    return outcomes.profit(
-        sample.prices, strikes, position.put_type_constant, discount, position.debit, position.max_loss
+class Assessed(NamedTuple):
+    """What can come of a position, and how sure that is."""
+
+    risk: Risk
+    errors: Errors
+    losing_half: float  # forecast probability of losing more than half of the maximum loss
+
+
+def assess(cases: Sequence[Case]) -> list[Assessed]:
+    """Put positions under every measure, all at once; each as if it were alone."""
+    if not cases:
+        return []
+    positions = _positions([case.design for case in cases])
+    forecast = _under_forecast(cases, positions)
+    history = _under_history(cases, positions)
+    implied: dict[int, float] = {}
+    for case in cases:
+        s = case.design.source
+        if s is not None and id(s) not in implied:
+            implied[id(s)] = s.iv_error
+    noise = [0.0 if case.design.source is None else implied[id(case.design.source)] for case in cases]
+    market = _under_market(cases, positions, noise)
+    return [
+        _assessed(
+            case,
+            prospects.Forecast[float](*ahead),
+            None if case.measures.empirical is None else prospects.History[float](*past),
+            smile,
+            error,
+        )
+        for case, ahead, past, smile, error in zip(
+            cases,
+            np.stack(forecast, axis=1).tolist(),
+            np.stack(history, axis=1).tolist(),
+            market,
+            noise,
+            strict=True,
+        )
+    ]
+
+
+def _positions(designs: Sequence[Design]) -> prospects.Positions:
+    rows = []
+    for d in designs:
+        p = d.position
+        low, high = profit_range(p) or (math.nan, math.nan)
+        rows.append((p.lower, p.center, p.upper, p.put_type_constant, d.discount, p.debit, p.max_loss, low, high))
+    return prospects.Positions(*np.ascontiguousarray(np.array(rows, dtype=np.float64).T))
+
+
+def _samples(cases: Sequence[Case]) -> tuple[list[Case], np.ndarray]:
+    """Take one case for each of the measures, and tell which of them each case has."""
+    first: dict[int, int] = {}
+    own: list[Case] = []
+    for case in cases:
+        if id(case.measures) not in first:
+            first[id(case.measures)] = len(own)
+            own.append(case)
+    return own, np.array([first[id(case.measures)] for case in cases])
+
+
+def _under_forecast(cases: Sequence[Case], positions: prospects.Positions) -> prospects.Forecast[F64]:
+    own, sample = _samples(cases)
+    return prospects.under_forecast(
+        np.stack([case.measures.forecast.log_returns for case in own]),
+        np.array([case.measures.forward for case in own]),
+        np.array([case.measures.relative_error for case in own]),
+        np.array([DRIFT_SHARPE * math.sqrt(case.design.tau) for case in own]),
+        sample,
+        positions,
+        reach=SHORT,
+        pin=PIN,
     )
+
+
+def _under_history(cases: Sequence[Case], positions: prospects.Positions) -> prospects.History[F64]:
+    """Resample blocks as long as the overlap of the windows (Künsch 1989)."""
+    own, sample = _samples(cases)
+    lengths = np.array([0 if c.measures.empirical is None else c.measures.empirical.prices.size for c in own])
+    paths, logs = np.full((2, len(own), max(int(lengths.max()), 1)), np.nan)
+    for i, (case, n) in enumerate(zip(own, lengths.tolist(), strict=True)):
+        m = case.measures
+        if m.empirical is not None and m.empirical_path is not None:
+            paths[i, :n], logs[i, :n] = m.empirical_path, m.empirical.log_returns
+    return prospects.under_history(
+        paths,
+        logs,
+        lengths,
+        np.array([case.measures.forward for case in own]),
+        np.array([case.design.sessions for case in own]),
+        np.array([case.measures.seed for case in own], dtype=np.uint64),
+        BOOTSTRAPS,
+        sample,
+        positions,
+    )
+
+
+class _Smile(NamedTuple):
+    """A position under the market's smile: its expected value, and probabilities of profit at three levels of it."""
+
+    ev: float
+    pops: tuple[float, float, float]  # as it is, and lower and higher by the error of its level
+
+
+def _under_market(cases: Sequence[Case], positions: prospects.Positions, noise: Sequence[float]) -> list[_Smile | None]:
+    """Ask the smile of each position's expiry, and the same smile moved by the error of its level."""
+    rows = [i for i, case in enumerate(cases) if case.measures.market is not None]
+    found: list[_Smile | None] = [None] * len(cases)
+    if not rows:
+        return found
+    markets = [m for i in rows if (m := cases[i].measures.market) is not None]
+    forward = np.array([m.forward for m in markets])
+    lower, center, upper, constant, discount, debit, _, low, high = (column[rows] for column in positions)
+    as_it_is = smiles.joined([m.svi for m in markets])
+    strikes = np.stack([lower, center, upper], axis=1)
+    puts = density.put_value(as_it_is, np.log(strikes / forward[:, None])) * forward[:, None]
+    ev = discount * (puts[:, 0] - 2.0 * puts[:, 1] + puts[:, 2] + constant) - debit
+    factors = [[max(1.0 + sign * SHORT * noise[i], 0.1) ** 2 for i in rows] for sign in (-1.0, 1.0)]
+    moved = [smiles.joined([m.scaled(f).svi for m, f in zip(markets, own, strict=True)]) for own in factors]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.log(np.stack([low, high], axis=1) / forward[:, None])
+    ends[np.isinf(ends)] = np.nan  # 0 and infinity, where the distribution function is known
+    pops = []
+    for svi in (as_it_is, *moved):
+        below, above = density.cdf(svi, ends).T
+        below, above = np.where(low > 0.0, below, 0.0), np.where(high < math.inf, above, 1.0)
+        pops.append(np.where(np.isnan(low), 0.0, np.clip(above - below, 0.0, 1.0)))
+    for i, value, *chances in zip(rows, ev.tolist(), *(p.tolist() for p in pops), strict=True):
+        found[i] = _Smile(value, (chances[0], chances[1], chances[2]))
+    return found
+
+
+def _assessed(
+    case: Case,
+    ahead: prospects.Forecast[float],
+    past: prospects.History[float] | None,
+    smile: _Smile | None,
+    implied: float,
+) -> Assessed:
+    design, m, spot = case.design, case.measures, case.spot
+    p = design.position
+    size = m.forecast.prices.size
+    errors = Errors(
+        vol=m.relative_error,
+        implied=implied,
+        ev_moved=(ahead.ev_narrower, ahead.ev_wider),
+        ev_drifted=(ahead.ev_lower, ahead.ev_higher),
+        ev_sampling=ahead.sd / math.sqrt(size),
+    )
+    error = errors.of_ev(ahead.ev)
+    ev_market = None if smile is None else smile.ev
+    ev_empirical = None if past is None else past.ev
+    quoted = design.source is not None
+    # A position cheaper than the smile of its neighbours is luck with a quote, or a mistake: no credit for it.
+    luck = 0.0 if ev_market is None else max(ev_market + p.half_spreads + 4.0 * p.fee, 0.0)
+    opinions = [ahead.ev - SIMULTANEOUS_95 * error] + ([] if ev_empirical is None else [ev_empirical])
+    bound = min(opinions) - luck if quoted else None
+    known = [ev for ev in (ahead.ev, ev_market, ev_empirical) if ev is not None]
+    kelly_share = 0.0
+    if bound is not None and bound > 0.0:
+        kelly_share = 0.25 * kelly(design.discount * p.payoff(m.forecast.prices) - p.debit, p.max_loss)
+    sampling = SHORT * math.sqrt(max(ahead.pop * (1.0 - ahead.pop), 0.0) / size)
+    risk = Risk(
+        pop_market=None if smile is None else _interval(*smile.pops),
+        pop_forecast=_interval(ahead.pop, ahead.pop_narrowest, ahead.pop_widest, margin=sampling),
+        pop_empirical=None if past is None else _interval(past.pop, past.pop_low, past.pop_high),
+        ev_market=ev_market,
+        ev_forecast=ahead.ev,
+        ev_empirical=ev_empirical,
+        ev_worst=min(known) - error,
+        ev_shrunk=case.ev_shrunk,
+        ev_bound=bound,
+        std_error=error,
+        cvar_95=ahead.tail,
+        prob_max_loss=ahead.at_worst,
+        touch_center=touch(spot, p.center, case.sigma_total),
+        touch_lower=touch(spot, p.lower, case.sigma_total),
+        touch_upper=touch(spot, p.upper, case.sigma_total),
+        kelly_fraction=kelly_share,
+        assignment_flags=_assignment_flags(design, spot, case.payments),
+        pin_risk=ahead.pin,
+        cheapest_form=p.form,
+        saving_vs_others=design.saving,
+    )
+    return Assessed(risk, errors, ahead.losing_half)
+
+
+def _interval(value: float, *moved: float, margin: float = 0.0) -> Interval:
+    """Bound a probability by what its errors make of it, and by the error of sampling it."""
+    low, high = min(value, *moved) - margin, max(value, *moved) + margin
+    return Interval(value, min(max(low, 0.0), 1.0), min(max(high, 0.0), 1.0))
 
 
 def profit_range(position: Position) -> tuple[float, float] | None:
@@ -116,12 +276,6 @@ def probability_between(measure: Measure, low: float, high: float) -> float:
     return min(max(upper - lower, 0.0), 1.0)
 
 
-def probability_of_profit(position: Position, measure: Measure) -> float:
-    """Probability of ending between the break-evens."""
-    between = profit_range(position)
-    return 0.0 if between is None else probability_between(measure, *between)
-
-
 def _normal(x: float) -> float:
     return 0.5 * math.erfc(-x / math.sqrt(2.0))
 
@@ -137,47 +291,6 @@ def touch(spot: float, level: float, sigma_total: float) -> float:
     reflected = sign * (b + drift) / sigma_total
     # exp(2 mu b / sigma^2) with mu = -sigma^2/2 is exp(-b).
     return min(1.0, _normal(-far) + math.exp(-b) * _normal(-reflected))
-
-
-def _clip(p: float) -> float:
-    return min(max(p, 0.0), 1.0)
-
-
-def _forecast_interval(position: Position, m: Measures) -> Interval:
-    """Vary the forecast volatility by its error, and add the sampling error of the simulation."""
-    value = probability_of_profit(position, m.forecast)
-    moved = [probability_of_profit(position, sample) for sample in m.far_moved]
-    sampling = SHORT * math.sqrt(max(value * (1.0 - value), 0.0) / m.forecast.prices.size)
-    return Interval(value, _clip(min(value, *moved) - sampling), _clip(max(value, *moved) + sampling))
-
-
-def _market_interval(position: Position, market: Market, iv_error: float) -> Interval:
-    """Vary the smile's level by the noise of its quotes."""
-    value = probability_of_profit(position, market)
-    moved = []
-    for sign in (-1.0, 1.0):
-        factor = max(1.0 + sign * SHORT * iv_error, 0.1) ** 2
-        moved.append(probability_of_profit(position, market.scaled(factor)))
-    return Interval(value, _clip(min(value, *moved)), _clip(max(value, *moved)))
-
-
-def _empirical_interval(position: Position, m: Measures, sessions: int) -> Interval | None:
-    """Resample blocks as long as the overlap of the windows (Künsch 1989)."""
-    if m.empirical is None or m.empirical_path is None:
-        return None
-    value = probability_of_profit(position, m.empirical)
-    between = profit_range(position)
-    if between is None:
-        return Interval(0.0, 0.0, 0.0)
-    shift = math.log(m.empirical.prices[0]) - float(m.empirical.log_returns[0])
-    first, last = (math.log(price) - shift if price > 0.0 else -math.inf for price in between)
-    inside = ((m.empirical_path > first) & (m.empirical_path <= last)).astype(np.float64)
-    low, high = quantiles(block_means(inside, sessions, m.seed, BOOTSTRAPS), (0.025, 0.975))
-    return Interval(value, _clip(min(value, low)), _clip(max(value, high)))
-
-
-def _pnl(position: Position, sample: Sample, discount: float) -> F64:
-    return discount * position.payoff(sample.prices) - position.debit
 
 
 def kelly(pnl: F64, max_loss: float) -> float:
@@ -225,73 +338,6 @@ def _assignment_flags(design: Design, spot: float, payments: Payments) -> list[s
     return flags
 
 
-def assess(
-    design: Design,
-    m: Measures,
-    spot: float,
-    sigma_total: float,
-    payments: Payments,
-    ev_shrunk: float | None = None,
-) -> tuple[Risk, Errors]:
-    """Put a position under every measure.
-
-    Parameters
-    ----------
-    sigma_total : float
-        Forecast standard deviation of the log price to expiry, for the touch probabilities.
-    payments : Payments
-        The share's dividends to come.
-    ev_shrunk : float, optional
-        What the search made of the expected value.
-    """
-    p, discount = design.position, design.discount
-    ev_forecast = expected_value(p, m.forecast, discount)
-    ev_market = None if m.market is None else expected_value(p, m.market, discount)
-    ev_empirical = None if m.empirical is None else expected_value(p, m.empirical, discount)
-    profit = profit_of(p, m.forecast, discount)
-    errors = errors_of(
-        lambda sample: expected_value(p, sample, discount),
-        m,
-        design.tau,
-        profit.sd,
-        0.0 if design.source is None else design.source.iv_error,
-    )
-    error = errors.of_ev(ev_forecast)
-    quoted = design.source is not None
-    # A position cheaper than the smile of its neighbours is luck with a quote, or a mistake: no credit for it.
-    luck = 0.0 if ev_market is None else max(ev_market + p.half_spreads + 4.0 * p.fee, 0.0)
-    opinions = [ev_forecast - SIMULTANEOUS_95 * error] + ([] if ev_empirical is None else [ev_empirical])
-    bound = min(opinions) - luck if quoted else None
-    known = [ev for ev in (ev_forecast, ev_market, ev_empirical) if ev is not None]
-    ev_worst = min(known) - error
-    strikes = strikes_of(design)
-    found = Risk(
-        pop_market=None if m.market is None else _market_interval(p, m.market, errors.implied),
-        pop_forecast=_forecast_interval(p, m),
-        pop_empirical=_empirical_interval(p, m, design.sessions),
-        ev_market=ev_market,
-        ev_forecast=ev_forecast,
-        ev_empirical=ev_empirical,
-        ev_worst=ev_worst,
-        ev_shrunk=ev_shrunk,
-        ev_bound=bound,
-        std_error=error,
-        cvar_95=profit.tail,
-        prob_max_loss=profit.at_worst,
-        touch_center=touch(spot, float(strikes[1]), sigma_total),
-        touch_lower=touch(spot, float(strikes[0]), sigma_total),
-        touch_upper=touch(spot, float(strikes[2]), sigma_total),
-        kelly_fraction=0.25 * kelly(_pnl(p, m.forecast, discount), p.max_loss)
-        if bound is not None and bound > 0.0
-        else 0.0,
-        assignment_flags=_assignment_flags(design, spot, payments),
-        pin_risk=probability_between(m.forecast, p.center * (1.0 - PIN), p.center * (1.0 + PIN)),
-        cheapest_form=p.form,
-        saving_vs_others=design.saving,
-    )
-    return found, errors
-
-
 def errors_of(ev: Callable[[Sample], float], m: Measures, tau: float, sd: float, implied: float) -> Errors:
     """Move the forecast by its errors of volatility and of drift.
 
@@ -305,8 +351,8 @@ def errors_of(ev: Callable[[Sample], float], m: Measures, tau: float, sd: float,
         Relative error of the implied volatility.
     """
     sample = m.forecast
-    moved = [ev(moved) for moved in m.moved]
-    growth = math.exp(DRIFT_SHARPE * math.sqrt(tau) * m.sd)
+    moved = [ev(moved) for moved in m.moved(1.0)]
+    growth = math.exp(DRIFT_SHARPE * math.sqrt(tau) * float(np.std(sample.log_returns)))
     drifted = [ev(sample.grown(factor)) for factor in (1.0 / growth, growth)]
     return Errors(
         vol=m.relative_error,
@@ -315,8 +361,3 @@ def errors_of(ev: Callable[[Sample], float], m: Measures, tau: float, sd: float,
         ev_drifted=(drifted[0], drifted[1]),
         ev_sampling=sd / math.sqrt(sample.prices.size),
     )
-
-
-def probability_of_losing_half(position: Position, sample: Sample, discount: float) -> float:
-    """Say how likely more than half of the maximum loss is, in the forecast."""
-    return profit_of(position, sample, discount).losing_half

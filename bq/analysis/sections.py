@@ -10,7 +10,6 @@ from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
 from bq.analysis.forecast import SESSIONS
 from bq.analysis.maturity import at_delta
-from bq.analysis.risk import probability_of_losing_half
 from bq.analysis.rounding import number, numbers
 from bq.analysis.slices import Slice
 from bq.analysis.volatility import SESSIONS_A_YEAR, historical_vol
@@ -23,7 +22,7 @@ LOW_RISK, MEDIUM_RISK = 0.35, 0.60
 
 def risk_level(f: Findings) -> Any:
     """Name the risk by the forecast probability of losing more than half of the maximum loss."""
-    half = probability_of_losing_half(f.design.position, f.measures.forecast, f.design.discount)
+    half = f.assessed.losing_half
     return "LOW" if half < LOW_RISK else "MEDIUM" if half < MEDIUM_RISK else "HIGH"
 
 

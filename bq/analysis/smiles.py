@@ -112,7 +112,11 @@ def _take(s: Slice, fitted: Svi, i: int, model: str) -> None:
 
 def stack(live: Sequence[Slice], splines: bool = False) -> Svi:
     """Put the slices' smiles into one batch, with or without their splines."""
-    known = [s.svi for s in live if s.svi is not None]
+    return joined([s.svi for s in live if s.svi is not None], splines)
+
+
+def joined(known: Sequence[Svi], splines: bool = True) -> Svi:
+    """Put smiles of one row each into one batch."""
     batch = Svi(*(np.concatenate([svi[j] for svi in known]) for j in range(PLAIN)))
     knots = [svi.knot.size for svi in known if svi.knot is not None]
     if not (splines and knots):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bq.analysis.measures import Market, Measure, quantiles
-from bq.analysis.risk import BOOTSTRAPS, Measures, probability_between
+from bq.analysis.measures import Market, Measure, Measures, quantiles
+from bq.analysis.risk import BOOTSTRAPS, probability_between
 from bq.market.source import F64
 from bq.schema import Interval
 from kernels.bootstrap import block_means
@@ -128,7 +128,7 @@ def _around(value: float, moved: list[float], margin: float = 0.0) -> Interval:
 def forecast_interval(strategy: Strategy, m: Measures) -> Interval:
     """Vary the forecast volatility by its error, and add the sampling error of the simulation."""
     value = strategy.probability(m.forecast)
-    moved = [strategy.probability(sample) for sample in m.far_moved]
+    moved = [strategy.probability(sample) for sample in m.moved(NORMAL_95)]
     return _around(value, moved, NORMAL_95 * math.sqrt(max(value * (1.0 - value), 0.0) / m.forecast.prices.size))
 
 

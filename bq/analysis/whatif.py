@@ -16,8 +16,7 @@ from bq.analysis.cash_dividends import Payments, Terms
 from bq.analysis.findings import Target
 from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
 from bq.analysis.legs import occ_symbol, payoff_grid
-from bq.analysis.measures import Measure
-from bq.analysis.risk import Measures
+from bq.analysis.measures import Measure, Measures, bring_together
 from bq.analysis.rounding import number, numbers
 from bq.analysis.slices import Slice
 from bq.analysis.strategy import Curve, Strategy
@@ -137,7 +136,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     columns = _columns(found, legs, payments, sigma_forecast)
     simulated = forecast.simulate_returns(found.panel, found.volatility, [snapshot], [sessions])[sessions][0]
     error = volatility.error_to(found.volatility, 0, sessions)
-    m = engine.measures_of(snapshot, simulated, error, target, forward)
+    (m,) = bring_together([engine.outlook_on(snapshot, simulated, error, target, forward)])
     commission = fee * float(np.abs(columns.quantity).sum())
     cost = float(columns.quantity @ np.array([leg.price for leg in legs])) + commission
     curve = _curve(columns, found.spot, tau, math.sqrt(total))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bq.analysis.measures import Sample, overlapping_returns, quantiles
-from bq.analysis.position import Quote, open_position
-from bq.analysis.risk import expected_value, probability_of_profit, touch
+from bq.analysis.risk import touch
+from bq.analysis.strategy import Curve, Strategy
 
 RNG = np.random.default_rng(11)
 
@@ -35,10 +35,10 @@ def test_the_lognormal_butterfly_of_the_golden_table() -> None:
     from scipy.special import ndtri
 
     sample = Sample.of(0.07 * ndtri(u), 100.0)
-    quotes = [Quote(1.60, 1.60), Quote(0.0, 0.0), Quote(0.0, 0.0)]
-    position = open_position("CALL", [95.0, 100.0, 105.0], quotes, 0.0)
-    assert expected_value(position, sample, 1.0) == pytest.approx(-0.232783016107, abs=2e-5)
-    assert probability_of_profit(position, sample) == pytest.approx(0.372839915913, abs=1e-5)
+    curve = Curve.of_options(np.array([95.0, 100.0, 105.0]), np.full(3, True), np.array([1.0, -2.0, 1.0]))
+    strategy = Strategy(curve, 1.60, 1.0, 20)
+    assert strategy.expected_value(sample, 100.0) == pytest.approx(-0.232783016107, abs=2e-5)
+    assert strategy.probability(sample) == pytest.approx(0.372839915913, abs=1e-5)
 
 
 def test_scaling_widens_around_the_same_mean() -> None:

@@ -2,15 +2,18 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bq.analysis.measures import Market, Sample
+from bq.analysis import risk
+from bq.analysis.cash_dividends import Payments
+from bq.analysis.design import Design
+from bq.analysis.measures import Market, Outlook, Sample, bring_together
 from bq.analysis.position import LEGS, Quote, open_position
-from bq.analysis.risk import expected_value, probability_of_profit
-from bq.analysis.strategy import Curve, Strategy
+from bq.analysis.strategy import Curve, Strategy, empirical_interval, forecast_interval
 from kernels import smile
 
 legs = st.lists(
@@ -83,12 +86,34 @@ def test_a_butterfly_is_a_case_of_it(form):
         np.array([leg.is_call for leg in specs]),
         np.array([float(leg.quantity) for leg in specs]),
     )
-    strategy = Strategy(curve, position.debit, 0.996, 20)
-    svi = smile.fit_level_skew([[-0.2, 0.0, 0.2]], [[0.012, 0.008, 0.009]], 1.0, 0.1)
-    for measure in (Market(svi, 101.0), Sample.of(np.random.default_rng(2).normal(0.0, 0.09, 4096), 101.0)):
-        assert strategy.expected_value(measure, 101.0) == pytest.approx(
-            expected_value(position, measure, 0.996), abs=1e-9
-        )
-        assert strategy.probability(measure) == pytest.approx(probability_of_profit(position, measure), abs=1e-12)
+    rate, tau = 0.04, 0.1
+    strategy = Strategy(curve, position.debit, math.exp(-rate * tau), 20)
+    svi = smile.fit_level_skew([[-0.2, 0.0, 0.2]], [[0.012, 0.008, 0.009]], 1.0, tau)
+    simulated = np.random.default_rng(2).normal(0.0, 0.09, 4096)
+    (m,) = bring_together([Outlook(simulated, simulated[:500], 101.0, 0.1, 7, Market(svi, 101.0))])
+    design = Design(position, np.datetime64("2026-08-21"), 37, tau, 20, rate, 0.0, 101.0, None, 0.0)
+    nothing = Payments(np.empty(0), np.empty(0))
+    (found,) = risk.assess([risk.Case(design, m, 100.0, 0.09, nothing)])
+    for measure, ev, pop in (
+        (m.forecast, found.risk.ev_forecast, found.risk.pop_forecast),
+        (m.market, found.risk.ev_market, found.risk.pop_market),
+        (m.empirical, found.risk.ev_empirical, found.risk.pop_empirical),
+    ):
+        assert strategy.expected_value(measure, 101.0) == pytest.approx(ev, abs=1e-9)
+        assert strategy.probability(measure) == pytest.approx(pop.value, abs=1e-12)
+    bounds = msgspec.structs.astuple
+    np.testing.assert_allclose(bounds(forecast_interval(strategy, m)), bounds(found.risk.pop_forecast), atol=1e-9)
+    np.testing.assert_allclose(bounds(empirical_interval(strategy, m)), bounds(found.risk.pop_empirical), atol=1e-9)
+    errors = risk.errors_of(
+        lambda sample: strategy.expected_value(sample, sample.mean),
+        m,
+        tau,
+        strategy.profits(m.forecast.prices).std(),
+        0.0,
+    )
+    np.testing.assert_allclose(
+        errors.ev_moved + errors.ev_drifted, found.errors.ev_moved + found.errors.ev_drifted, atol=1e-9
+    )
+    assert errors.of_ev(found.risk.ev_forecast) == pytest.approx(found.risk.std_error, abs=1e-9)
     assert -curve.least + position.debit == pytest.approx(position.max_loss)
     assert curve.most - position.debit == pytest.approx(position.max_profit)

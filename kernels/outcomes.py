@@ -257,3 +257,54 @@ def profit(
         Maximum loss, above 0.
     """
     return Profit(*_profit(prices, *strikes, constant, discount, debit, worst))
+
+
+@kernel("float64(float64[::1], float64)", fast=frozenset())
+def _kelly(profits: F64, worst: float) -> float:
+    n = profits.size
+    over = 1.0 / worst
+    mean = square = 0.0
+    for profit in profits:
+        x = profit * over
+        mean += x
+        square += x * x
+    if not mean > 0.0:
+        return 0.0
+    low, high = 0.0, 0.999
+    f = min(mean / square, 0.5)
+    for _ in range(60):  # Newton's method, kept inside the bracket
+        value = slope = 0.0
+        for i in range(n):
+            x = profits[i] * over
+            term = x / (1.0 + f * x)
+            value += term
+            slope += term * term
+        if value > 0.0:
+            low = f
+        else:
+            high = f
+        step = f + value / slope
+        if not (low < step and step < high):
+            step = 0.5 * (low + high)
+        if abs(step - f) <= 1e-12:
+            break
+        f = step
+    return f
+
+
+def kelly(profits: F64, worst: float) -> float:
+    """Solve E[x / (1 + f x)] = 0 for the growth-optimal share of capital (Kelly 1956), x = profit over maximum loss.
+
+    Parameters
+    ----------
+    profits : (n,) float64
+        Equally likely; at least one.
+    worst : float
+        Maximum loss, above 0.
+
+    Returns
+    -------
+    float
+        0 where the mean is not above 0; at most 0.999, where no loss is among the profits.
+    """
+    return float(_kelly(np.ascontiguousarray(profits), worst))

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from bq import schema
@@ -15,7 +16,7 @@ from bq.analysis.position import LEGS
 from bq.analysis.rounding import number, numbers
 from bq.analysis.search import Choice
 from bq.analysis.slices import Slice
-from bq.market.source import Snapshot
+from bq.market.source import F64, Snapshot
 from bq.schema import Reason
 
 
@@ -123,12 +124,15 @@ def _reasons(f: Findings, legs: Legs) -> list[Reason]:
 
 
 def _round_risk(risk: schema.Risk) -> schema.Risk:
-    def tidy(value: Any) -> Any:
-        if isinstance(value, schema.Interval):
-            return schema.Interval(number(value.value), number(value.low), number(value.high))
-        return number(value) if isinstance(value, float) else value
+    return schema.Risk(*map(_tidy, msgspec.structs.astuple(risk)))
 
-    return schema.Risk(**{name: tidy(getattr(risk, name)) for name in risk.__struct_fields__})
+
+def _tidy(value: Any) -> Any:
+    if type(value) is float:
+        return number(value)
+    if type(value) is schema.Interval:
+        return schema.Interval(number(value.value), number(value.low), number(value.high))
+    return value
 
 
 def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
@@ -160,6 +164,14 @@ def _vol_or_none(value: float) -> float | None:
     return number(value) if math.isfinite(value) else None
 
 
+def _known(values: F64) -> list[float | None]:
+    """Round volatilities; None where there is none."""
+    rounded: list[float | None] = np.round(values, 6).tolist()
+    for i in np.flatnonzero(~np.isfinite(values)).tolist():
+        rounded[i] = None
+    return rounded
+
+
 def _smile_parameters(s: Slice) -> schema.SmileParams:
     a, b, rho, m, width = (number(float(x[0]), 8) for x in s.svi[:5])  # type: ignore[index]
     return schema.SmileParams(a, b, rho, m, width, s.model)
@@ -187,7 +199,6 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str, found: list[schema.Arbitrag
     assert s.iv is not None
     assert s.iv_bid is not None
     assert s.iv_ask is not None
-    fitted = s.sigma(s.strikes_fitted)
     cash = _cash_before(snapshot, s.expiry)
     known = -math.log(max(1.0 - cash * math.exp(-0.5 * s.rate * s.tau) / s.spot, 1e-9)) / s.tau
     return schema.ExpirySlice(
@@ -208,17 +219,16 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str, found: list[schema.Arbitrag
         inside_spread=number(s.inside, 4),
         inside_svi=number(s.inside_svi, 4),
         calendar_gap=number(s.calendar_gap, 8),
-        quotes=[
-            schema.SmileQuote(number(k, 4), _vol_or_none(b), number(m), _vol_or_none(a), number(v))
-            for k, b, m, a, v in zip(
-                s.strikes_fitted.tolist(),
-                s.iv_bid.tolist(),
-                s.iv.tolist(),
-                s.iv_ask.tolist(),
-                fitted.tolist(),
-                strict=True,
+        quotes=list(
+            map(
+                schema.SmileQuote,
+                numbers(s.strikes_fitted),
+                _known(s.iv_bid),
+                numbers(s.iv, 6),
+                _known(s.iv_ask),
+                numbers(s.sigma(s.strikes_fitted), 6),
             )
-        ],
+        ),
         arbitrage=found,
     )
 

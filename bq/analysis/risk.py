@@ -16,7 +16,7 @@ from bq.analysis.measures import Measure, Measures, Sample
 from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
-from kernels import density, prospects
+from kernels import density, outcomes, prospects
 
 PIN = 0.005
 BOOTSTRAPS = 200
@@ -218,7 +218,7 @@ def _assessed(
     known = [ev for ev in (ahead.ev, ev_market, ev_empirical) if ev is not None]
     kelly_share = 0.0
     if bound is not None and bound > 0.0:
-        kelly_share = 0.25 * kelly(design.discount * p.payoff(m.forecast.prices) - p.debit, p.max_loss)
+        kelly_share = 0.25 * outcomes.kelly(design.discount * p.payoff(m.forecast.prices) - p.debit, p.max_loss)
     sampling = SHORT * math.sqrt(max(ahead.pop * (1.0 - ahead.pop), 0.0) / size)
     risk = Risk(
         pop_market=None if smile is None else _interval(*smile.pops),
@@ -291,27 +291,6 @@ def touch(spot: float, level: float, sigma_total: float) -> float:
     reflected = sign * (b + drift) / sigma_total
     # exp(2 mu b / sigma^2) with mu = -sigma^2/2 is exp(-b).
     return min(1.0, _normal(-far) + math.exp(-b) * _normal(-reflected))
-
-
-def kelly(pnl: F64, max_loss: float) -> float:
-    """Solve E[x / (1 + f x)] = 0 for the growth-optimal share of capital (Kelly 1956), x = profit over maximum loss."""
-    x = pnl / max_loss
-    mean = float(x.mean())
-    if mean <= 0.0:
-        return 0.0
-    low, high = 0.0, 0.999
-    f = min(mean / float(np.mean(x * x)), 0.5)
-    for _ in range(60):  # Newton's method, kept inside the bracket
-        term = x / (1.0 + f * x)
-        value, slope = float(term.mean()), float(np.mean(term * term))
-        low, high = (f, high) if value > 0.0 else (low, f)
-        step = f + value / slope
-        if not low < step < high:
-            step = 0.5 * (low + high)
-        if abs(step - f) <= 1e-12:
-            break
-        f = step
-    return f
 
 
 def _assignment_flags(design: Design, spot: float, payments: Payments) -> list[str]:

@@ -25,7 +25,7 @@ from bq.market import calendar
 from bq.market.source import F64, Bool, Snapshot
 from bq.schema import Greeks, Interval, LegGreeks, Payoff, Reason
 from bq.schema_what_if import LegGiven, Level, WhatIf, WhatIfLeg, WhatIfRisk
-from kernels import garch, status
+from kernels import garch, outcomes, status
 
 IvSource: TypeAlias = Literal["quote", "smile", "price", "forecast"]
 
@@ -231,7 +231,7 @@ def _risk(
     worst = min(value for value in (ev_forecast, ev_market, ev_empirical) if value is not None) - error
     most = position.cost - position.curve.least
     bounded = math.isfinite(most) and most > 0.0
-    kelly = 0.25 * risk.kelly(profits, most) if bounded and worst > 0.0 else 0.0
+    kelly = 0.25 * outcomes.kelly(profits, most) if bounded and worst > 0.0 else 0.0
     market = None
     if m.market is not None and source is not None:
         market = _rounded(strategy.market_interval(position, m.market.scaled, source.iv_error))

@@ -64,3 +64,18 @@ def test_the_profit_of_a_butterfly_is_that_of_every_outcome(
     assert found.tail == pytest.approx(np.sort(pnl)[: prices.size // 20].mean(), rel=1e-12)
     assert found.at_worst == np.mean(pnl <= -0.98 * worst)
     assert found.losing_half == np.mean(pnl < -0.5 * worst)
+
+
+@pytest.mark.parametrize("edge", [-0.02, 0.0, 0.03, 0.4, 3.0])
+def test_kelly_is_the_share_at_which_the_capital_grows_fastest(edge: float) -> None:
+    from scipy.optimize import minimize_scalar
+
+    profits = np.maximum(LOGS * 10.0 + edge, -2.0)
+    found = outcomes.kelly(profits, 2.0)
+    if profits.mean() <= 0.0:
+        assert found == 0.0
+        return
+    best = minimize_scalar(
+        lambda f: -np.log1p(f * profits / 2.0).mean(), bounds=(0.0, 0.999), method="bounded", options={"xatol": 1e-10}
+    ).x
+    assert found == pytest.approx(best, abs=1e-5)

@@ -9,7 +9,7 @@ from bq import schema
 from bq.analysis import score
 from bq.analysis.findings import Findings
 from bq.analysis.iv_level import Standing, at_30_days, standing
-from bq.analysis.volatility import SESSIONS_A_YEAR, error_to, year_of_vols
+from bq.analysis.volatility import SESSIONS_A_YEAR, error_to
 from bq.market.source import F64
 
 DELTA_NEUTRAL = 0.05
@@ -28,14 +28,19 @@ class Facts(NamedTuple):
     phase_known: bool
 
 
-def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evidence, Facts]:
-    """Draw the evidence of the score, and the facts that several sections show."""
+def collect(f: Findings, greeks: schema.Greeks, history: F64) -> tuple[score.Evidence, Facts]:
+    """Draw the evidence of the score, and the facts that several sections show.
+
+    Parameters
+    ----------
+    history : (m,) float64
+        Realised volatilities of the last year, over as many sessions as the trade has.
+    """
     i, p = f.row, f.design.position
     source = f.target.slice
     atm = None if source is None else source.atm_iv
     mispricing = None if atm is None else 100.0 * (atm / f.sigma - 1.0)
-    history = year_of_vols(returns, f.target.sessions)
-    percentile = 100.0 * float(np.mean(history < annual_forecast(f)))
+    percentile = 100.0 * np.count_nonzero(history < annual_forecast(f)) / history.size
     quoted = f.design.source is not None
     one_day = math.sqrt(f.volatility.ahead[i, 0]) * 0.01 * f.spot
     delta_share = abs(greeks.delta) * one_day / p.max_loss
@@ -62,7 +67,7 @@ def collect(f: Findings, greeks: schema.Greeks, returns: F64) -> tuple[score.Evi
     iv_30 = _iv_30(f)
     implied = None if iv_30 is None else standing(iv_30, f.snapshot.iv_history)
     if implied is None:
-        implied_high = atm is not None and 100.0 * float(np.mean(history < atm)) > IV_HIGH
+        implied_high = bool(atm is not None and 100.0 * np.count_nonzero(history < atm) / history.size > IV_HIGH)
     else:
         implied_high = implied.percentile > IV_HIGH
     signals = schema.Signals(

@@ -5,7 +5,8 @@ convert units once (vega per volatility point, theta per day), round once, and r
 finite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from bq.analysis.findings import Findings
 from bq.analysis.forecast import BAND, SESSIONS
 from bq.analysis.legs import Legs
 from bq.analysis.rounding import NotFiniteError, number
+from bq.analysis.volatility import year_of_vols
 from bq.errors import Problem
+from bq.market.source import F64
 from bq.schema import Analysis
 
 
@@ -23,29 +26,55 @@ def write(findings: Sequence[Findings | Problem], version: str) -> list[Analysis
     """Write the analyses of a batch, in order."""
     found = [f for f in findings if not isinstance(f, Problem)]
     priced = iter(legs.price(found))
-    answers: list[Analysis | Problem] = []
-    for f in findings:
-        if isinstance(f, Problem):
-            answers.append(f)
-            continue
-        own = next(priced)
-        try:
-            answers.append(_analysis(f, own, version))
-        except NotFiniteError as error:
-            answers.append(Problem("compute_failed", f"{f.snapshot.ticker}: {error}."))
-    return answers
+    drafts = [f if isinstance(f, Problem) else _or_problem(f, _draft, f, next(priced)) for f in findings]
+    judged = [d for d in drafts if isinstance(d, Draft)]
+    errors = iter(score_error.of([score_error.Case(d.findings, d.evidence, d.score.total, d.history) for d in judged]))
+    return [
+        d if isinstance(d, Problem) else _or_problem(d.findings, _analysis, d, next(errors), version) for d in drafts
+    ]
 
 
-def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _or_problem(f: Findings, write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Problem:
+    """Write something of one ticker; where a number of it is missing that ticker fails, and no other."""
+    try:
+        return write(*args, **kwargs)
+    except NotFiniteError as error:
+        return Problem("compute_failed", f"{f.snapshot.ticker}: {error}.")
+
+
+class Draft(NamedTuple):
+    """One ticker judged, before the error of its score is known."""
+
+    findings: Findings
+    legs: Legs
+    greeks: schema.Greeks
+    returns: F64  # per cent, oldest first
+    history: F64  # realised volatilities of the last year, over the sessions of the trade
+    evidence: score.Evidence
+    facts: evidence.Facts
+    score: schema.Score
+    limits: score.Limits
+
+
+def _draft(f: Findings, own: Legs) -> Draft:
+    returns = f.panel.returns[f.row, : f.panel.returns_length[f.row]]
+    history = year_of_vols(returns, f.target.sessions)
+    greeks = legs.net_greeks(own)
+    found, facts = evidence.collect(f, greeks, history)
+    return Draft(f, own, greeks, returns, history, found, facts, *score.judge(found))
+
+
+def _analysis(d: Draft, uncertain: tuple[schema.ScoreInterval, float], version: str) -> Analysis:
+    interval, error = uncertain
+    f, returns, facts, limits = d.findings, d.returns, d.facts, d.limits
     i, snapshot = f.row, f.snapshot
-    returns = f.panel.returns[i, : f.panel.returns_length[i]]
     mean, sd = f.price.mean[i], f.price.sd[i]
     middle = f.spot * np.exp(mean)
     upper, lower = f.spot * np.exp(mean + BAND * sd), f.spot * np.exp(mean - BAND * sd)
-    greeks = legs.net_greeks(own)
-    found, facts = evidence.collect(f, greeks, returns)
-    judged, limits = score.judge(found)
-    interval, error = score_error.of(f, found, judged.total, returns)
     parts = schema.ScoreParts(
         {name: number(weight, 4) for name, weight in limits.weights.items()},
         limits.missing,
@@ -53,8 +82,8 @@ def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
         schema.ScoreInterval(number(interval.low, 2), number(interval.high, 2)),
         number(error, 3),
     )
-    judged = _rounded(judged)
-    butterfly = sections.butterfly(f, greeks)
+    judged = _rounded(d.score)
+    butterfly = sections.butterfly(f, d.greeks)
     signals = charts.bands(f)
     highest, lowest = float(upper[:SESSIONS].max()), float(lower[:SESSIONS].min())
     return Analysis(
@@ -74,7 +103,7 @@ def _analysis(f: Findings, own: Legs, version: str) -> Analysis:
         score=judged,
         trade_suggestion=sections.suggestion(f, judged, facts.signals, butterfly),
         chart_data=charts.chart_data(f, returns, signals, (middle, upper, lower)),
-        extended=extended.write(f, own, facts, parts, version),
+        extended=extended.write(f, d.legs, facts, parts, version),
     )
 
 

@@ -7,7 +7,8 @@ simulation, the year of realised volatilities by blocks, the phase of a cycle by
 this is the error of the score of this trade, not of the choice between trades.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -15,58 +16,94 @@ from bq.analysis import score
 from bq.analysis.evidence import annual_forecast, cycle_fit
 from bq.analysis.findings import Findings
 from bq.analysis.measures import quantiles
-from bq.analysis.volatility import year_of_vols
 from bq.market.source import F64
 from bq.schema import ScoreInterval
 from kernels.bootstrap import block_means
 
 DRAWS: Final = 256
 LEVELS: Final = (0.025, 0.975)
+_DRAWN: Final = np.random.default_rng(0xB077E2).standard_normal((5, DRAWS))
+"""The same draws for every position: what differs between two scores is then never the luck of the draw."""
 
 
-def of(f: Findings, e: score.Evidence, total: float, returns: F64) -> tuple[ScoreInterval, float]:
-    """Find the 95 % interval of the score, which holds the score, and its standard error.
+class Case(NamedTuple):
+    """A score, and what it was made from."""
+
+    findings: Findings
+    evidence: score.Evidence
+    total: float
+    history: F64  # realised volatilities of the name's own year, over the sessions of the trade
+
+
+def of(cases: Sequence[Case]) -> list[tuple[ScoreInterval, float]]:
+    """Find the 95 % interval of each score, which holds the score, and its standard error.
 
     The same for the same ticker and last session, whatever else is in the batch.
     """
-    if total == 0.0 and e.grade == "D":
-        return ScoreInterval(0.0, 0.0), 0.0
-    totals = score.totals(_draw(f, e, returns))
-    low, high = quantiles(totals, LEVELS)
-    return ScoreInterval(min(low, total), max(high, total)), float(np.std(totals))
+    if not cases:
+        return []
+    found = []
+    for case, drawn in zip(cases, _draw(cases), strict=True):
+        if case.total == 0.0 and case.evidence.grade == "D":
+            found.append((ScoreInterval(0.0, 0.0), 0.0))
+            continue
+        totals = score.totals(drawn)
+        low, high = quantiles(totals, LEVELS)
+        found.append((ScoreInterval(min(low, case.total), max(high, case.total)), float(np.std(totals))))
+    return found
 
 
-def _draw(f: Findings, e: score.Evidence, returns: F64) -> score.Evidence:
+def _draw(cases: Sequence[Case]) -> list[score.Evidence]:
     """Draw the evidence again: its varying fields become arrays of (DRAWS,)."""
-    rng = np.random.default_rng(f.measures.seed)
-    vol, implied, sampling, phase, drift = rng.standard_normal((5, DRAWS))
-    growth = np.exp(f.errors.vol * vol)
-    low, high = f.errors.ev_moved
+    vol, implied, sampling, phase, drift = _DRAWN
+    columns = [
+        (
+            c.evidence.ev_forecast,
+            *c.findings.errors.ev_moved,
+            *c.findings.errors.ev_drifted,
+            c.findings.errors.ev_sampling,
+            c.evidence.max_loss,
+            c.findings.design.position.max_profit,
+            c.findings.errors.vol,
+            c.findings.errors.implied,
+            np.nan if c.evidence.vol_mispricing is None else c.evidence.vol_mispricing,
+            c.evidence.delta_share,
+        )
+        for c in cases
+    ]
+    value, narrower, wider, lower, higher, paths, loss, gain, error, noise, mispricing, share = np.array(columns).T[
+        :, :, None
+    ]
+    growth = np.exp(error * vol)
     # Linear on either side through the values at one standard error.
-    ev = e.ev_forecast + np.where(vol > 0.0, vol * (high - e.ev_forecast), -vol * (low - e.ev_forecast))
-    low, high = f.errors.ev_drifted
-    ev += np.where(drift > 0.0, drift * (high - e.ev_forecast), -drift * (low - e.ev_forecast))
-    ev = np.clip(ev + f.errors.ev_sampling * sampling, -e.max_loss, f.design.position.max_profit)
-    mispricing = e.vol_mispricing
-    if mispricing is not None:
-        mispricing = 100.0 * ((1.0 + 0.01 * mispricing) * np.exp(f.errors.implied * implied) / growth - 1.0)
-    fit = e.cycle_fit
-    if fit is not None:
-        fit = cycle_fit(f, float(f.cycles.phase.angle[f.row]) + float(f.cycles.phase.std_error[f.row]) * phase)
-    return e._replace(
-        ev_forecast=ev,
-        vol_mispricing=mispricing,
-        volatility_percentile=_percentiles(f, returns, growth),
-        cycle_fit=fit,
-        delta_share=e.delta_share * growth,
-    )
+    ev = value + np.where(vol > 0.0, vol * (wider - value), -vol * (narrower - value))
+    ev += np.where(drift > 0.0, drift * (higher - value), -drift * (lower - value))
+    ev = np.clip(ev + paths * sampling, -loss, gain)
+    mispricing = 100.0 * ((1.0 + 0.01 * mispricing) * np.exp(noise * implied) / growth - 1.0)
+    shares = share * growth
+    drawn = []
+    for i, c in enumerate(cases):
+        f, fit = c.findings, c.evidence.cycle_fit
+        if fit is not None:
+            fit = cycle_fit(f, float(f.cycles.phase.angle[f.row]) + float(f.cycles.phase.std_error[f.row]) * phase)
+        drawn.append(
+            c.evidence._replace(
+                ev_forecast=ev[i],
+                vol_mispricing=None if c.evidence.vol_mispricing is None else mispricing[i],
+                volatility_percentile=_percentiles(c, growth[i]),
+                cycle_fit=fit,
+                delta_share=shares[i],
+            )
+        )
+    return drawn
 
 
-def _percentiles(f: Findings, returns: F64, growth: F64) -> F64:
+def _percentiles(c: Case, growth: F64) -> F64:
     """Percentiles of the moved forecast in resampled years: the resampled share below, plus the shift of the move."""
-    sessions, forecast = f.target.sessions, annual_forecast(f)
-    history = year_of_vols(returns, sessions)
-    resampled = block_means((history < forecast).astype(np.float64), sessions, f.measures.seed, draws=DRAWS)
-    ordered = np.sort(history)
-    moved = np.searchsorted(ordered, growth * forecast) - np.searchsorted(ordered, forecast)
-    return 100.0 * np.clip(resampled + moved / history.size, 0.0, 1.0)
+    f = c.findings
+    forecast = annual_forecast(f)
+    below = (c.history < forecast).astype(np.float64)
+    resampled = block_means(below, f.target.sessions, f.measures.seed, draws=DRAWS)
+    ordered = np.sort(c.history)
+    moved = ordered.searchsorted(growth * forecast) - below.sum()
+    return 100.0 * np.minimum(np.maximum(resampled + moved / c.history.size, 0.0), 1.0)

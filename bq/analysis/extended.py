@@ -137,24 +137,24 @@ def _tidy(value: Any) -> Any:
 
 def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
     i, c, s, phase = f.row, f.cycles.cycles, f.cycles.spectrum, f.cycles.phase
+    columns = (c.period[i].tolist(), c.p_value[i].tolist(), c.q_value[i].tolist(), f.cycles.stable[i].tolist())
     candidates = [
-        schema.ExtendedCycle(
-            number(c.period[i, j], 2), number(c.p_value[i, j]), number(c.q_value[i, j]), bool(f.cycles.stable[i, j])
-        )
-        for j in range(c.period.shape[1])
-        if np.isfinite(c.period[i, j])
+        schema.ExtendedCycle(number(period, 2), number(p), number(q), stable)
+        for period, p, q, stable in zip(*columns, strict=True)
+        if math.isfinite(period)
     ]
-    known = bool(c.significant[i].any()) and bool(np.isfinite(phase.angle[i]))
+    angle, error = float(phase.angle[i]), float(phase.std_error[i])
+    known = math.isfinite(angle) and bool(c.significant[i].any())
     band = np.isfinite(s.period[i])
     return schema.ExtendedCycles(
         candidates=candidates,
-        family_p=number(s.family_p[i]),
+        family_p=number(float(s.family_p[i])),
         phase=schema.Phase(
-            number(phase.angle[i]) if known else None,
-            number(phase.std_error[i]) if known and np.isfinite(phase.std_error[i]) else None,
+            number(angle) if known else None,
+            number(error) if known and math.isfinite(error) else None,
             known and facts.phase_known,
         ),
-        trend_t_stat=number(f.cycles.trend.t_stat[i], 3),
+        trend_t_stat=number(float(f.cycles.trend.t_stat[i]), 3),
         noise_95=numbers(s.noise95[i][band], 5),
         noise_99=numbers(s.noise99[i][band], 5),
     )

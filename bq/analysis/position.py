@@ -56,25 +56,9 @@ class Position(NamedTuple):
     upper_cost: float
     fee: float  # commission of one contract, a share
     quotes: tuple[Quote, ...]  # one a leg, in the order of LEGS[form]
-
-    @property
-    def debit(self) -> float:
-        """Net cost: negative when the position is opened for a credit."""
-        return self.lower_cost + self.upper_cost - 2.0 * self.center_credit
-
-    @property
-    def left_tail(self) -> float:
-        """Payoff below K1."""
-        return {"CALL": 0.0, "PUT": self.upper + self.lower - 2.0 * self.center, "IRON": self.lower - self.center}[
-            self.form
-        ]
-
-    @property
-    def right_tail(self) -> float:
-        """Payoff above K3."""
-        return {"CALL": 2.0 * self.center - self.lower - self.upper, "PUT": 0.0, "IRON": self.center - self.upper}[
-            self.form
-        ]
+    debit: float  # net cost: negative when the position is opened for a credit
+    left_tail: float  # payoff below K1
+    right_tail: float  # payoff above K3
 
     @property
     def peak(self) -> float:
@@ -130,7 +114,15 @@ def open_position(form: Form, strikes: Sequence[float], quotes: Sequence[Quote],
     first, last = quotes[0], quotes[-1]
     inner = quotes[1:-1]
     credit = sum(q.bid for q in inner) / len(inner) - fee
-    return Position(form, lower, center, upper, first.ask + fee, credit, last.ask + fee, fee, tuple(quotes))
+    lower_cost, upper_cost = first.ask + fee, last.ask + fee
+    if form == "CALL":
+        left, right = 0.0, 2.0 * center - lower - upper
+    elif form == "PUT":
+        left, right = upper + lower - 2.0 * center, 0.0
+    else:
+        left, right = lower - center, center - upper
+    debit = lower_cost + upper_cost - 2.0 * credit
+    return Position(form, lower, center, upper, lower_cost, credit, upper_cost, fee, tuple(quotes), debit, left, right)
 
 
 def equivalent_cost(position: Position, discount: float) -> float:

@@ -1,6 +1,7 @@
 """The sections of the default answer that today's clients read: cycles, volatility, position, advice."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ def risk_level(f: Findings) -> Any:
 def fourier(f: Findings, signals: tuple[list[float], list[float]]) -> schema.Fourier:
     """Write trend and significant cycles."""
     i, c, t = f.row, f.cycles.cycles, f.cycles.trend
+    columns = (c.period[i].tolist(), c.power[i].tolist(), c.power_share[i].tolist(), c.significant[i].tolist())
     periods = [
-        schema.Period(number(c.period[i, j], 2), number(c.power[i, j], 4), number(100.0 * c.power_share[i, j], 3))
-        for j in range(c.period.shape[1])
-        if bool(c.significant[i, j])
+        schema.Period(number(period, 2), number(power, 4), number(100.0 * share, 3))
+        for period, power, share, significant in zip(*columns, strict=True)
+        if significant
     ]
     slope, t_stat = float(t.slope[i]), float(t.t_stat[i])
     direction = "FLAT" if abs(t_stat) <= float(t.critical[i]) else "UP" if t_stat > 0.0 else "DOWN"
@@ -82,7 +84,7 @@ def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:
         mean_forecast=number(middle[at_expiry], 4),
         forecast_7d=number(middle[6], 4),
         forecast_30d=number(middle[SESSIONS - 1], 4),
-        model_order=[int(x) for x in f.price.fit.order[f.row]],
+        model_order=f.price.fit.order[f.row].tolist(),
         aic=number(_aic(f), 4),
         confidence_width=number(upper[at_expiry] - lower[at_expiry], 4),
         forecast=numbers(middle[:SESSIONS]),
@@ -134,6 +136,7 @@ def butterfly(f: Findings, greeks: schema.Greeks) -> schema.Butterfly:
         mid = sum(q.mid for q in quotes)
         return number(100.0 * sum(q.ask - q.bid for q in quotes) / mid, 3) if mid > 0.0 else 0.0
 
+    max_profit, max_loss = p.max_profit, p.max_loss
     credit = p.debit < 0.0
     return schema.Butterfly(
         center_strike=number(p.center, 4),
@@ -146,9 +149,9 @@ def butterfly(f: Findings, greeks: schema.Greeks) -> schema.Butterfly:
         center_credit=number(p.center_credit),
         net_debit=number(abs(p.debit)),
         is_credit_strategy=credit,
-        max_profit=number(p.max_profit),
-        max_loss=number(p.max_loss),
-        profit_ratio=number(p.max_profit / p.max_loss, 4),
+        max_profit=number(max_profit),
+        max_loss=number(max_loss),
+        profit_ratio=number(max_profit / max_loss, 4),
         breakeven_lower=0.0 if low is None else number(low, 4),
         breakeven_upper=0.0 if high is None else number(high, 4),
         prob_profit=number(100.0 * f.risk.pop_forecast.value, 3),
@@ -168,8 +171,6 @@ def suggestion(
     size = {"STRONG_BUY": "STANDARD", "BUY": "MEDIUM"}.get(judged.recommendation, "SMALL")
     half_sd = 0.5 * math.sqrt(f.total_variance)
     near = abs(math.log(p.center / f.spot)) <= half_sd
-    today = np.datetime64(calendar.local_date(f.snapshot.as_of), "D")
-    days = calendar.sessions_between(today, f.design.expiry - 1)
     risks = [
         name
         for name, good in (
@@ -186,6 +187,13 @@ def suggestion(
         entry_timing="IMMEDIATE" if near else "WAIT_FOR_PULLBACK",
         stop_loss=number(sign * (p.debit - 0.5 * p.max_loss)),
         take_profit=number(sign * (p.debit + 0.5 * p.max_profit)),
-        hold_until=str(days[-1] if days.size else f.design.expiry),
+        hold_until=_eve(np.datetime64(calendar.local_date(f.snapshot.as_of), "D"), f.design.expiry),
         key_risks=risks,
     )
+
+
+@lru_cache(maxsize=256)
+def _eve(today: np.datetime64, expiry: np.datetime64) -> str:
+    """Name the last session before an expiry, or the expiry where none is left."""
+    days = calendar.sessions_between(today, expiry - 1)
+    return str(days[-1] if days.size else expiry)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from kernels import american_bumps, dividend_tree
 from kernels._arrays import F64, I8, option_rows
+from kernels.american_boundary import LANES
 from kernels.american_inversion import NEVER_EARLY, invert_rows
 from kernels.american_rows import price_rows
 from kernels.american_scheme import SCHEMES
@@ -87,6 +88,64 @@ def price(
     arguments: tuple[Any, ...] = (*columns, call, *SCHEMES[scheme], *result, np.empty(call.size), np.empty(call.size))
     price_rows(*arguments)
     return result
+
+
+def price_curves(
+    points: npt.ArrayLike,
+    strike: npt.ArrayLike,
+    tau: npt.ArrayLike,
+    rate: npt.ArrayLike,
+    dividend: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    is_call: npt.ArrayLike,
+    scheme: str = "default",
+) -> F64:
+    """Price each option for many prices of its asset: the exercise boundary, most of the work, is found once.
+
+    Parameters
+    ----------
+    points : (n, p) float64
+        Prices of the asset, above 0.
+    strike, tau, rate, dividend, sigma, is_call, scheme
+        As in `price`, each a scalar or (n,).
+
+    Returns
+    -------
+    (n, p) float64
+        The bits of `price`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or the scheme is unknown.
+    """
+    spots = np.asarray(points, dtype=np.float64)
+    if spots.ndim != 2:
+        raise ValueError(f"expected points of shape (n, p), got {spots.shape}")
+    n, p = spots.shape
+    call, columns = option_rows(is_call, np.ones(n), strike, tau, rate, dividend, sigma)
+    if call.size != n:
+        raise ValueError(f"expected {n} options, got {call.size}")
+    out = np.empty((n, p))
+    if not out.size:
+        return out
+    # Blocks of lanes with the same options in the same places, one after another: each lane keeps its boundary. Options
+    # that are never exercised early apart: `price_rows` takes them out of the order.
+    own, other = np.where(call, columns[4], columns[3]), np.where(call, columns[3], columns[4])
+    never = (own <= 0.0) & (own <= other)
+    for kind in (np.flatnonzero(never), np.flatnonzero(~never)):
+        for first in range(0, kind.size, LANES):
+            options = kind[first : first + LANES]
+            each = LANES // options.size
+            option = np.resize(np.tile(options, each), LANES)
+            place = np.minimum(np.arange(LANES) // options.size, each - 1)
+            at = np.minimum(np.arange(0, p, each)[:, None] + place, p - 1)
+            rows = np.broadcast_to(option, at.shape)
+            of = rows.ravel()
+            _, k, t, r, q, v = (column[of] for column in columns)
+            priced = price(spots[rows, at].ravel(), k, t, r, q, v, call[of], scheme).price
+            out[rows, at] = priced.reshape(at.shape)
+    return out
 
 
 def greeks(

@@ -104,12 +104,14 @@ def settle(r: F64, q: F64, s: F64, x: F64, work: F64, out: F64) -> None:
 def solve(
     r: F64, q: F64, s: F64, x: F64, node: F64, sweeps: int, root: F64, weight: F64, interpolate: F64,
     premium_root: F64, premium_weight: F64, premium_interpolate: F64, g: F64, squared: F64, work: F64, out: F64,
+    known: bool = False,
 ) -> None:  # fmt: skip
     """Price one block of puts per unit of strike, where early exercise can pay (r > 0, or r = 0 > q).
 
     `out` (OUT, LANES) becomes value, delta, gamma (per unit of S/K), 1.0 where exercise is due at once, and the premium
     with its slope: these two as the integrals give them, smooth across the boundary. `g` and `squared` are
-    (n + 1, LANES), `work` (WORK, LANES).
+    (n + 1, LANES), `work` (WORK, LANES). With `known`, `g` and `squared` hold the boundary: that of a block
+    with the same r, q and s.
     """
     lx, y, pv, pd, pg = work[5], work[6], work[7], work[8], work[9]
     value, delta, gamma, exercised = out[0], out[1], out[2], out[3]
@@ -118,10 +120,11 @@ def solve(
         ratio = r[j] / (q[j] if pays else 1.0)
         lx[j] = log(ratio) if pays & (ratio < 1.0) else 0.0
         y[j] = exp(x[j])
-    start_boundary(r, q, s, lx, node, g, work)
-    for _ in range(sweeps):
-        sweep(r, q, s, lx, node, root, weight, interpolate, g, squared, work)
-    square(g, squared)
+    if not known:
+        start_boundary(r, q, s, lx, node, g, work)
+        for _ in range(sweeps):
+            sweep(r, q, s, lx, node, root, weight, interpolate, g, squared, work)
+        square(g, squared)
     premium(r, q, s, lx, x, y, premium_root, premium_weight, premium_interpolate, squared, work, pv, pd, pg)
     european(r, q, s, x, y, value, delta, gamma)
     last = g[node.size - 1]

@@ -151,12 +151,15 @@ def price_rows(
 ) -> None:  # fmt: skip
     """Price a batch, block by block: the rows that early exercise concerns, then the European ones.
 
+    Where a block has the rates, yields, volatilities and times of the one before, its boundary is kept: it does not
+    depend on the spot.
+
     `premium` and `premium_delta` are the early-exercise part before it is cut off at the boundary: for differences.
     """
     n = spot.size
     kind = np.empty(n, np.int64)
     order = np.empty(n, np.int64)
-    lanes = np.empty((4, LANES))
+    lanes = np.zeros((4, LANES))
     out = np.zeros((OUT, LANES))
     g = np.empty((node.size, LANES))
     squared = np.empty((node.size, LANES))
@@ -181,13 +184,16 @@ def price_rows(
     start = 0
     while start < end:
         stop = min(start + LANES, early if start < early else end)
+        known = start > 0
         for j in range(LANES):
             i = order[min(start + j, stop - 1)]  # a block is filled up with copies of its last row
+            r, q, s = lanes[0, j], lanes[1, j], lanes[2, j]
             enter(j, spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes)
+            known &= lanes[0, j] == r and lanes[1, j] == q and lanes[2, j] == s
         if start < early:
             solve(
                 lanes[0], lanes[1], lanes[2], lanes[3], node, sweeps, root, weight, interpolate,
-                premium_root, premium_weight, premium_interpolate, g, squared, work, out,
+                premium_root, premium_weight, premium_interpolate, g, squared, work, out, known,
             )  # fmt: skip
         else:
             settle(lanes[0], lanes[1], lanes[2], lanes[3], work, out)

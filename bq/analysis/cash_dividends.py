@@ -181,10 +181,7 @@ def values(terms: Terms, sigma: F64, points: F64) -> F64:
     def rows(part: Terms, prices: F64) -> Terms:
         return part.part(np.repeat(np.arange(part.strike.size), size))._replace(spot=prices.ravel())
 
-    every = rows(terms, points)
-    found: F64 = american.price(
-        every.spot, every.strike, every.tau, every.rate, every.dividend, wide(sigma), every.is_call
-    ).price.reshape(points.shape)
+    found = american.price_curves(points, terms.strike, terms.tau, terms.rate, terms.dividend, sigma, terms.is_call)
     chosen = terms.by_tree
     if chosen.any():
         tree = _tree(rows(terms.part(chosen), points[chosen]), wide(sigma[chosen]), CURVE_STEPS)

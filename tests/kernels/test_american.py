@@ -386,3 +386,26 @@ def test_time_value_above_the_european_maximum_still_has_a_volatility():
     value = american.price(100, 100, 5, 0.08, 0.0, 3.0, False).price[0]
     assert value > 100 * np.exp(-0.4)
     assert american.implied_vol(value, 100, 100, 5, 0.08, 0.0, False).sigma[0] == pytest.approx(3.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3, 64, 70])
+def test_a_curve_of_prices_has_the_bits_of_each_price(n: int) -> None:
+    """Also where options of both kinds, exercised early and never, are mixed, and some rows are bad."""
+    rng = np.random.default_rng(n)
+    strike, tau, sigma = rng.uniform(80, 120, n), rng.uniform(0.02, 0.3, n), rng.uniform(0.1, 0.8, n)
+    rate, dividend = rng.uniform(-0.01, 0.06, n), rng.choice([0.0, 0.0, 0.02, 0.05], n)
+    call = rng.random(n) < 0.5
+    tau[::5], sigma[1::7] = 0.0, np.nan
+    points = rng.uniform(50.0, 150.0, (n, 44))
+    points[0, 3] = np.nan
+    wide = [np.repeat(column, 44) for column in (strike, tau, rate, dividend, sigma, call)]
+    expected = american.price(points.ravel(), *wide).price.reshape(n, 44)
+    np.testing.assert_array_equal(american.price_curves(points, strike, tau, rate, dividend, sigma, call), expected)
+
+
+def test_curves_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="points"):
+        american.price_curves([90.0, 100.0], 100.0, 0.1, 0.04, 0.0, 0.2, False)
+    with pytest.raises(ValueError, match="options"):
+        american.price_curves([[90.0, 100.0]], [100.0, 110.0], 0.1, 0.04, 0.0, 0.2, False)
+    assert american.price_curves(np.empty((2, 0)), 100.0, 0.1, 0.04, 0.0, 0.2, False).shape == (2, 0)

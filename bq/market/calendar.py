@@ -1,29 +1,28 @@
 """Sessions of the New York Stock Exchange: when it opens and closes, on which days, how far an expiry is.
 
-The facts come from `exchange_calendars` (XNYS: holidays, half days, special closings, daylight saving). Importing it
-and building a calendar takes over a second, so that happens once, on first use, and is kept as three numpy arrays which
-every question searches. Nothing here looks at a clock: moments come in as aware datetimes, days as `datetime64[D]`.
+The facts come from `exchange_calendars` (XNYS: holidays, half days, special closings, daylight saving). The years that
+are asked for as a rule are written down (`holidays.py`); for others the package is imported, once. They are kept as
+three numpy arrays which every question searches. Nothing here looks at a clock: moments come in as aware datetimes,
+days as `datetime64[D]`.
 """
 
 import datetime as dt
 import threading
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias, overload
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from bq.market import holidays
+from bq.market.holidays import FIRST_YEAR, LAST_YEAR, NEW_YORK
+
 F64: TypeAlias = npt.NDArray[np.float64]
 Days: TypeAlias = npt.NDArray[np.datetime64]
 
-NEW_YORK: Final = ZoneInfo("America/New_York")
 SECONDS_PER_YEAR: Final = 365 * 86400.0
 """The year of `tau`: calendar time, 365 days."""
 
-FIRST_YEAR: Final = 1990
-LAST_YEAR: Final = 2031
-"""The table reaches at least from here to here: growing it later costs half a second."""
 MARGIN_YEARS: Final = 2
 """How far beyond the day asked for the table reaches, so that expiries and projected dividends fit in."""
 
@@ -41,13 +40,9 @@ _table: _Table | None = None
 
 
 def _load(first_year: int, last_year: int) -> _Table:
-    import exchange_calendars  # over a second with pandas: only when the first question is asked
-
-    # The ends are given: left out, they would depend on the day the process runs.
-    calendar = exchange_calendars.get_calendar("XNYS", start=f"{first_year}-01-01", end=f"{last_year}-12-31")
-    schedule = calendar.schedule
-    opening, closing = (schedule[name].to_numpy("datetime64[s]").astype(np.int64) for name in ("open", "close"))
-    return _Table(schedule.index.to_numpy("datetime64[D]"), opening, closing, first_year, last_year)
+    as_written = (first_year, last_year) == (FIRST_YEAR, LAST_YEAR)
+    found = holidays.written() if as_written else holidays.from_package(first_year, last_year)
+    return _Table(found.day, found.open, found.close, first_year, last_year)
 
 
 def _sessions(first: int, last: int) -> _Table:

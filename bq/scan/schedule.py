@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from bq.errors import Failure, bad_request
 from bq.market import calendar
+from bq.market.holidays import NEW_YORK
 
 _TIME: Final = re.compile(r"(\d{1,2}):(\d{2})")
 _AFTER_CLOSE: Final = re.compile(r"close\s*\+\s*(\d{1,3})\s*(m|min)?")
@@ -36,7 +37,7 @@ class Schedule(Struct, frozen=True):
         if self.at is None:
             return calendar.session_close(session) + self.after_close
         day = calendar.as_date(session)
-        return dt.datetime.combine(day, self.at, calendar.NEW_YORK).astimezone(dt.UTC)
+        return dt.datetime.combine(day, self.at, NEW_YORK).astimezone(dt.UTC)
 
     def next_due(self, after: dt.datetime) -> dt.datetime:
         """Give the first due moment later than another moment.

@@ -56,9 +56,10 @@ class CostLine:
     def size_within(self, seconds: float) -> int:
         """Cut a batch: as many rows as fit into so many seconds, but enough to be worth the batch's fixed cost.
 
-        Where the fixed cost is more than a fifth, the batch may take up to four times as long: batches of one row would
-        bound the latency of each and let the queue grow.
+        Where the fixed cost is more than a fifth, the batch may take up to four times as long, or four times its fixed
+        cost where that alone is longer: batches of one row would take it again and again and let the queue grow.
         """
         fitting = (seconds - self.fixed) / self.each
-        worthwhile = min(4.0 * self.fixed / self.each, (4.0 * seconds - self.fixed) / self.each)
+        longest = 4.0 * max(seconds, self.fixed)
+        worthwhile = min(4.0 * self.fixed, longest - self.fixed) / self.each
         return max(int(fitting), int(worthwhile), 1)

@@ -2,12 +2,20 @@
 
 import datetime as dt
 
+import msgspec
 import numpy as np
 import pytest
 
-from bq.market import calendar
+from bq.market import calendar, holidays
 
 UTC = dt.UTC
+
+
+def test_the_holidays_that_are_written_down_are_those_of_the_package() -> None:
+    assert holidays.found() == msgspec.json.decode(holidays.TARGET.read_bytes(), type=holidays.Holidays)
+    told, written = holidays.from_package(holidays.FIRST_YEAR, holidays.LAST_YEAR), holidays.written()
+    for name in ("day", "open", "close"):
+        assert np.array_equal(getattr(told, name), getattr(written, name)), name
 
 
 def day(text: str) -> np.datetime64:

@@ -89,7 +89,7 @@ async def test_the_cost_line_finds_the_true_cost(room):
 
 @pytest.mark.parametrize(
     ("fixed", "each", "size"),
-    [(0.0, 0.001, 25), (0.001, 0.001, 24), (0.006, 0.010, 2), (0.020, 0.001, 80), (0.200, 0.001, 1), (0.0, 0.1, 1)],
+    [(0.0, 0.001, 25), (0.001, 0.001, 24), (0.006, 0.010, 2), (0.020, 0.001, 80), (0.136, 0.035, 11), (0.0, 0.1, 1)],
 )
 def test_a_slice_fits_its_time_or_is_worth_its_fixed_cost(fixed, each, size):
     assert CostLine(fixed, each).size_within(0.025) == size

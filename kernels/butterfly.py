@@ -8,14 +8,15 @@ buy at the ask, sell at the bid, a fee for each of the four options. Amounts are
 few that were kept, `kernels.payoff` the whole distribution of one, `kernels.terminal` the tables that measures are.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from kernels import butterfly_lanes as lanes
 from kernels import butterfly_scan as scan
 from kernels import status
-from kernels._arrays import F64, I8, I64
+from kernels._arrays import F64, I8, I64, Bool
 from kernels.butterfly_describe import Butterflies, describe, worst_measure
 from kernels.butterfly_inputs import FORMS, Book, Limits, Measures, Quotes, Tables, read_measures, read_quotes
 from kernels.payoff import PayoffStatistics, payoff_statistics, touch_probability
@@ -41,7 +42,11 @@ class Candidates(NamedTuple):
     best: Butterflies
     """The best by score, best first."""
     front: Butterflies
-    """The Pareto front of the ranking value, least pop and spread / max_loss, best first: none beats another in all."""
+    """The Pareto front, best first: no other is as good in all of score, least pop, spread / max_loss and risk.
+
+    The risk is the maximum loss over what the score is divided by: how many standard deviations of the profit the worst
+    outcome lies away. By `per="max_loss"` it is 1 for all, and does not count.
+    """
     combinations: I64
     """All K1 < K2 < K3 of the row."""
     executable: I64
@@ -141,24 +146,11 @@ def search(
     best, members = np.full((n, top, 3), -1), np.full((n, front, 3), -1)
     arbitrage, gain = np.full((n, arbitrages, 3), -1), np.full((n, arbitrages), np.nan)
     sums = np.zeros((n, scan.SUMS))
-    front_size = np.zeros(n, dtype=np.int64)
-    for row in np.flatnonzero(code == status.OK):
-        pool, sure = np.zeros((max(top, front_capacity), scan.KEPT)), np.zeros((arbitrages, scan.KEPT))
-        _scan_row(book, tables, limits, per == "sd", int(row), pool, sure, sums[row])
-        used = _tradable(book, int(row))
-        pool = pool[: int(sums[row, scan.KEPT_BEST])]
-        sure = sure[: int(sums[row, scan.KEPT_ARBITRAGES])]
-        ranked = pool[np.lexsort((pool[:, 0], pool[:, 2], pool[:, 1], -pool[:, 3]))]
-        by_front = pool[np.lexsort((pool[:, 1], pool[:, 0], pool[:, 5], -pool[:, 4], -pool[:, 3]))][:front_capacity]
-        member = np.zeros(len(by_front), dtype=np.bool_)
-        scan.find_front(np.ascontiguousarray(by_front[:, 3:]), member)
-        front_size[row] = member.sum()
-        lists = ((best[row], ranked[:top]), (members[row], by_front[member][:front]), (arbitrage[row], sure))
-        for target, part in lists:
-            target[: len(part)] = used[part[:, :3].astype(int)]
-        gain[row, : len(sure)] = sure[:, 3]
+    layout = _lay_out(book, tables, limits, per == "sd")
+    chosen = np.flatnonzero(code == status.OK)
+    scan.search_rows(chosen, *layout, top, front_capacity, best, members, arbitrage, gain, sums)
     prior_mean, prior_variance = _prior(sums)
-    count = sums[:, : scan.KEPT_BEST].astype(np.int64)
+    count = sums[:, : scan.FRONT_SIZE + 1].astype(np.int64)
     size = book.listed.astype(np.int64)
     return Candidates(
         best=_shrink(describe(book, tables, best, limits.errors), prior_mean, prior_variance, limits.errors),
@@ -170,7 +162,7 @@ def search(
         pop_outside=count[:, scan.POP_OUTSIDE],
         eligible=count[:, scan.ELIGIBLE],
         positive=count[:, scan.POSITIVE],
-        front_size=front_size,
+        front_size=count[:, scan.FRONT_SIZE],
         arbitrages=count[:, scan.ARBITRAGES],
         arbitrage_legs=arbitrage,
         arbitrage_gain=gain,
@@ -206,45 +198,46 @@ def evaluate(
     return describe(book, tables, np.where(good[..., None], index, -1), wide.errors)
 
 
-def _scan_row(
-    book: Book, tables: Tables, limits: Limits, per_sd: bool, row: int, pool: F64, arbitrage: F64, sums: F64
-) -> None:
-    """Lay out the table of one expiry, its tradable strikes first, and run the scan over it."""
-    used = _tradable(book, row)
-    present = np.flatnonzero(tables.present[:, row])
-    columns = tables.put_shift.shape[0]
-    # one chunk of columns more than needed: a chunk of lanes may begin at any lower strike and reads a whole one
-    t = np.zeros((scan.FIRST_MEASURE + len(present) * (2 + columns) + 1, scan.STRIDE))
-    t[scan.STRIKE] = np.inf  # no wing reaches the padding
-    t[[scan.BUY_CALL, scan.BUY_PUT]] = np.inf
-    for column, values in enumerate(book[:7]):
-        t[column, : len(used)] = values[row, used]
-    cdf = np.zeros((len(present), tables.cdf.shape[2] + 4))
-    cdf[:, -2:] = 1.0
-    factors = np.zeros(len(present), dtype=np.int64)
-    for place, j in enumerate(present):
-        first = scan.FIRST_MEASURE + place * (2 + columns)
-        t[first, : len(used)] = tables.put_value[j, row, used]
-        if tables.put_square is not None:
-            t[first + 1, : len(used)] = tables.put_square[j, row, used]
-        shift = tables.put_shift[:, j, row][:, used]
-        t[first + 2 : first + 2 + columns, : len(used)] = shift
-        factors[place] = columns if shift.any() else 0
-        cdf[place, 2:-2] = tables.cdf[j, row]
-    terms = np.empty(scan.TERMS)
-    terms[scan.FEES] = book.fees[row]
-    terms[scan.DISCOUNT] = book.discount[row]
-    terms[scan.GRID_LOW], terms[scan.PER_STEP] = tables.grid_low[row], 1.0 / tables.grid_step[row]
-    terms[scan.LEAST_LOSS] = limits.loss_in_fees * book.fees[row]
-    terms[scan.POP_LOW], terms[scan.POP_HIGH] = limits.pop_low, limits.pop_high
-    terms[scan.ERRORS], terms[scan.REWARD], terms[scan.PER_SD] = limits.errors, limits.reward_share, per_sd
-    over_paths = np.ascontiguousarray(tables.over_paths[present, row])
-    scan.scan_expiry(t.ravel(), len(used), cdf, factors, columns, over_paths, terms, pool, arbitrage, sums)
+class _Layout(NamedTuple):
+    """What the scan reads, as it wants it."""
+
+    book: F64
+    value: F64
+    square: F64
+    shift: F64
+    cdf: F64
+    present: Bool
+    over_paths: F64
+    terms: F64
 
 
-def _tradable(book: Book, row: int) -> I64:
-    """List the columns of strikes with a usable quote: a butterfly on any other has no executable form."""
-    return np.flatnonzero(np.isfinite(book.buy_call[row]) | np.isfinite(book.buy_put[row]))
+_T = TypeVar("_T", bound=np.generic)
+
+
+def _ready(array: npt.NDArray[_T]) -> npt.NDArray[_T]:
+    """Copy where compiled code does not take an array as it is: it must be contiguous and writable."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def _lay_out(book: Book, tables: Tables, limits: Limits, per_sd: bool) -> _Layout:
+    square = np.empty((0, 0, 0)) if tables.put_square is None else tables.put_square
+    terms = np.empty((len(book.fees), lanes.TERMS))
+    terms[:, lanes.FEES], terms[:, lanes.DISCOUNT] = book.fees, book.discount
+    terms[:, lanes.GRID_LOW] = tables.grid_low
+    terms[:, lanes.PER_STEP] = 1.0 / np.where(tables.grid_step > 0.0, tables.grid_step, np.nan)
+    terms[:, lanes.LEAST_LOSS] = limits.loss_in_fees * book.fees
+    terms[:, lanes.POP_LOW], terms[:, lanes.POP_HIGH] = limits.pop_low, limits.pop_high
+    terms[:, lanes.ERRORS], terms[:, lanes.REWARD], terms[:, lanes.PER_SD] = limits.errors, limits.reward_share, per_sd
+    return _Layout(
+        np.stack(book[: lanes.POP_FROM]),
+        _ready(tables.put_value),
+        _ready(square),
+        _ready(tables.put_shift),
+        _ready(tables.cdf),
+        _ready(tables.present),
+        _ready(tables.over_paths),
+        terms,
+    )
 
 
 def _prior(sums: F64) -> tuple[F64, F64]:

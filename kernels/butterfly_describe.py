@@ -91,7 +91,7 @@ def describe(book: Book, tables: Tables, index: I64, errors: float) -> Butterfli
     low = np.where((x > tail) & wins, k1 + (x - tail), np.nan)
     high = np.where((x > 0.0) & wins, k3 - x, np.nan)
     ev, ev_se, pnl_sd = _expectations(book, tables, index, cost)
-    pop = _probabilities(tables, low, high, wins & real)
+    pop = np.where(real[..., None], _probabilities(tables, low, high, wins), np.nan)
     lcb = ev - errors * ev_se
     ev_lcb = np.where(
         real, np.take_along_axis(lcb, worst_measure(lcb), axis=2)[..., 0] if lcb.shape[2] else np.nan, np.nan

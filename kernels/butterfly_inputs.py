@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels._arrays import F64, I64, Bool
-from kernels.butterfly_scan import MAX_STRIKES
+from kernels.butterfly_lanes import MAX_STRIKES
 
 FORMS: Final = ("call", "put", "iron")
 """What the numbers in `Butterflies.form` mean."""
@@ -37,7 +37,7 @@ class Measures(NamedTuple):
     put_value: npt.ArrayLike
     """(J, n, m): E[max(K - S, 0)], undiscounted, at the strikes of the chain."""
     cdf: npt.ArrayLike
-    """(J, n, p): P(S <= x) on the row's uniform grid, which all measures share; p = 2049 reaches 1e-6."""
+    """(J, n, p): P(S <= x) on the row's uniform grid, which all measures share, not falling; p = 2049 reaches 1e-6."""
     grid_low: npt.ArrayLike
     """(n,): the first point of the grid; below it the distribution function is taken to stay at its first value."""
     grid_step: npt.ArrayLike

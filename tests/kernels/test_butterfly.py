@@ -181,6 +181,27 @@ def test_the_bound_lies_as_many_errors_below_as_asked(errors):
     assert result.positive[0] == sum(f["score"] > 0.0 for f in good)
 
 
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize(
+    ("lowest", "highest"), [(0.0, 1.0), (0.2, 0.6), (0.001, 0.3), (0.6, 0.999), (0.3, 0.3), (0.7, 0.2)]
+)
+def test_limits_of_the_probability_are_kept(chain, lowest, highest):
+    quotes = CHAINS[chain]
+    m = len(quotes["strike"])
+    size = m * (m - 1) * (m - 2) // 6
+    everything = run(quotes, top=size, limits=LIMITS._replace(pop_low=0.0, pop_high=1.0))
+    pop = everything.best.pop[0].min(axis=1)
+    result = run(quotes, top=size, limits=LIMITS._replace(pop_low=lowest, pop_high=highest))
+    inside = (pop >= lowest) & (pop <= highest)
+    assert everything.eligible[0] == np.isfinite(pop).sum() > 100
+    assert result.eligible[0] == inside.sum()
+    assert {tuple(x) for x in result.best.legs[0] if x[0] >= 0} == {tuple(x) for x in everything.best.legs[0][inside]}
+    # with a break-even on either side, below only and above only
+    if (lowest, highest) == (0.2, 0.6):
+        ends = np.isnan(everything.best.break_even_low[0][inside]), np.isnan(everything.best.break_even_high[0][inside])
+        assert 0 < ends[0].sum() + ends[1].sum() < inside.sum()
+
+
 @pytest.mark.parametrize("share", [0.5, 2.0])
 def test_small_rewards_are_refused_and_counted(share):
     limits = LIMITS._replace(reward_share=share)
@@ -425,11 +446,56 @@ def test_doubling_prices_doubles_money_and_keeps_the_ranking():
     np.testing.assert_allclose(two.best.pop, one.best.pop, rtol=0, atol=1e-12)
 
 
+def with_squares(strike):
+    tables = [terminal.lognormal(strike[None, :], 40.0, 0.1, log_mean(sd), sd, points=POINTS) for sd in SDS]
+    return make_measures(strike)._replace(put_square=np.stack([table.put_square for table in tables]))
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_front_has_four_sides(chain):
+    quotes = CHAINS[chain]
+    measures = with_squares(quotes["strike"])
+    result = butterfly.search(
+        butterfly.Quotes(**quotes), measures, FEE, DISCOUNT, top=2000, front=512, front_capacity=2000, per="sd"
+    )
+    best, count = result.best, result.eligible[0]
+    sd = best.pnl_sd[0, :, 0]
+    sides = best.ev_lcb[0] / sd, best.pop[0].min(axis=1), -best.spread[0] / best.max_loss[0], -best.max_loss[0] / sd
+    points = np.stack(sides, axis=1)[:count]
+    place = {tuple(x): i for i, x in enumerate(best.legs[0, :count])}
+    members = [place[tuple(x)] for x in result.front.legs[0] if x[0] >= 0]
+    assert len(members) == result.front_size[0]
+    # 1e-9: the search and the description add up squares and probabilities in other orders
+    for i in range(count):
+        if i in members:
+            assert not (points > points[i] + 1e-9).all(axis=1).any()
+        else:
+            assert (points[members] >= points[i] - 1e-9).all(axis=1).any()
+    three = [i for i in range(count) if not (np.delete(points[:, :3], i, axis=0) >= points[i, :3]).all(axis=1).any()]
+    assert set(three) < set(members)
+
+
+@pytest.mark.parametrize("factors", [1, 3, 5])
+def test_any_number_of_sources_of_error_adds_up(factors):
+    quotes = CHAINS["even strikes"]
+    measures = with_squares(quotes["strike"])
+    whole = np.asarray(measures.put_shift)
+    parts = np.stack(
+        [whole[0] * share for share in np.sqrt(np.arange(1, factors + 1) / np.arange(1, factors + 1).sum())]
+    )
+    rows = butterfly.Quotes(**quotes)
+    one = butterfly.search(rows, measures, FEE, DISCOUNT, top=500, per="sd")
+    many = butterfly.search(rows, measures._replace(put_shift=parts), FEE, DISCOUNT, top=500, per="sd")
+    np.testing.assert_allclose(many.best.ev_se, one.best.ev_se, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(many.best.score, one.best.score, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(many.prior_variance, one.prior_variance, rtol=1e-9)
+    assert many.positive[0] == one.positive[0]
+
+
 def test_ranking_by_the_standard_deviation_is_that_of_brute_force():
     quotes = CHAINS["more than a chunk"]
     strike = quotes["strike"]
-    tables = [terminal.lognormal(strike[None, :], 40.0, 0.1, log_mean(sd), sd, points=POINTS) for sd in SDS]
-    measures = make_measures(strike)._replace(put_square=np.stack([table.put_square for table in tables]))
+    measures = with_squares(strike)
     rows = butterfly.Quotes(**quotes)
     everything = butterfly.search(rows, measures, FEE, DISCOUNT, top=1500, per="max_loss")
     result = butterfly.search(rows, measures, FEE, DISCOUNT, top=1500, per="sd")

@@ -324,6 +324,18 @@ def flat(total_variance: npt.ArrayLike) -> Svi:
     return Svi(value, zero, zero.copy(), zero.copy(), one, zero.copy(), one.copy(), code, one.copy())
 
 
+def scaled(svi: Svi, factor: float) -> Svi:
+    """Multiply slices by a factor, splines included: w and all its derivatives. What is said of the fit is dropped.
+
+    A slice without butterfly arbitrage may gain some: g is not linear in w.
+    """
+    nothing = np.full(np.shape(svi.a), np.nan)
+    whole = svi._replace(a=svi.a * factor, b=svi.b * factor, fit_error=nothing, min_g=nothing, fitted_min_g=nothing)
+    if svi.value is None or svi.curve is None:
+        return whole
+    return whole._replace(value=svi.value * factor, curve=svi.curve * factor)
+
+
 def total_variance(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
     """Evaluate slices at log-moneynesses (n, m), or (m,) for all slices; NaN for a slice without one."""
     return derivatives(svi, log_moneyness).total_variance

@@ -6,6 +6,7 @@ short leg cannot be exercised at a loss, so the bounds of American parity are us
 Derivatives, ch. 11): S - PV(dividends) - K <= C - P <= S - K PV(1).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from bq import schema
 from bq.analysis.slices import Slice
-from bq.market.source import F64, Bool, Chain
+from bq.market.source import F64, Bool, Snapshot
 
 MOST_SHOWN: Final = 10
 """Of each expiry, the largest; a chain of stale quotes has hundreds."""
@@ -50,86 +51,103 @@ class _Found(NamedTuple):
 
     def positive(self) -> "_Found":
         """Keep what pays."""
-        keep = self.profit > 0.0
+        return self.part(np.flatnonzero(self.profit > 0.0))
+
+    def part(self, keep: npt.NDArray[np.int64]) -> "_Found":
+        """Take some."""
         calls = None if self.is_call is None else self.is_call[keep]
         return _Found(self.kind, self.slice[keep], self.strikes[keep], calls, self.profit[keep], self.size[keep])
 
+    def largest(self) -> npt.NDArray[np.int64]:
+        """List the rows of the largest profits, MOST_SHOWN of each slice."""
+        order = np.lexsort((-self.profit, self.slice))
+        own = self.slice[order]
+        rank = np.arange(own.size) - np.searchsorted(own, own)
+        return order[rank < MOST_SHOWN]
 
-def scan(slices: Sequence[Slice], chain: Chain, fee: float, dividends: Sequence[float]) -> list[list[schema.Arbitrage]]:
-    """Look for riskless profits in every expiry of one ticker.
+
+class _Trade(NamedTuple):
+    """One of them."""
+
+    kind: str
+    profit: float
+    strikes: list[float]
+    is_call: bool | None
+    size: float
+
+
+def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> None:
+    """Look for riskless profits in every expiry of a batch; each slice gets the largest of its own, at most 10.
 
     Parameters
     ----------
     slices : sequence of Slice
-        Of one ticker, ascending expiries.
+        Those of one ticker together, ascending expiries; a calendar spread belongs to its later expiry.
+    snapshots : sequence of Snapshot
+        The batch that the slices' owners are rows of.
     fee : float
         Commission of one contract, $ a share.
-    dividends : sequence of float
-        For each slice the cash a share that goes ex before its expiry.
-
-    Returns
-    -------
-    list of list of Arbitrage
-        For each slice the largest profits, at most 10; a calendar spread belongs to its later expiry.
     """
     if not slices:
-        return []
-    rows = _rows(slices, chain)
+        return
+    rows = _rows(slices, snapshots)
+    dividends = np.array([cash_before(snapshots[s.owner], s.expiry) for s in slices])
     quoted = _part(rows, np.isfinite(rows.bid) & np.isfinite(rows.ask))
+    asked = _part(rows, np.isfinite(rows.ask))
     trades = [
         *_verticals(quoted, fee),
-        *(_butterflies(_part(rows, np.isfinite(rows.ask)), wings, fee) for wings in WINGS),
-        _calendars(rows, fee),
-        *_parity(rows, slices, fee, np.array(dividends)),
+        *(_butterflies(asked, wings, fee) for wings in WINGS),
+        _calendars(rows, np.array([s.owner for s in slices]), fee),
+        *_parity(rows, slices, fee, dividends),
     ]
-    found: list[list[schema.Arbitrage]] = [[] for _ in slices]
+    found: list[list[_Trade]] = [[] for _ in slices]
     for trade in trades:
         kept = trade.positive()
-        for j in np.argsort(-kept.profit)[: MOST_SHOWN * len(slices)]:
-            found[int(kept.slice[j])].append(_written(kept, int(j)))
-    return [_largest(own) for own in found]
+        shown = kept.part(kept.largest())
+        calls = [None] * shown.slice.size if shown.is_call is None else shown.is_call.tolist()
+        columns = (shown.slice.tolist(), shown.profit.tolist(), shown.strikes.tolist(), calls, shown.size.tolist())
+        for number, *rest in zip(*columns, strict=True):
+            found[number].append(_Trade(shown.kind, *rest))
+    for s, own in zip(slices, found, strict=True):
+        s.arbitrage = _largest(own) if own else []
 
 
-def _largest(own: list[schema.Arbitrage]) -> list[schema.Arbitrage]:
-    best: dict[tuple[object, ...], schema.Arbitrage] = {}
+def cash_before(snapshot: Snapshot, expiry: np.datetime64) -> float:
+    """Sum the known dividends of a share that go ex by an expiry."""
+    return sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= expiry)
+
+
+def _largest(own: list[_Trade]) -> list[schema.Arbitrage]:
+    """Write the largest profits, one of each kind around a strike."""
+    best: dict[tuple[object, ...], _Trade] = {}
     for trade in sorted(own, key=lambda trade: -trade.profit):
-        middle = trade.strikes[len(trade.strikes) // 2]
-        best.setdefault((trade.kind, trade.is_call, middle), trade)
-    return list(best.values())[:MOST_SHOWN]
+        best.setdefault((trade.kind, trade.is_call, trade.strikes[len(trade.strikes) // 2]), trade)
+    return [_written(trade) for trade in list(best.values())[:MOST_SHOWN]]
 
 
-def _written(trades: _Found, j: int) -> schema.Arbitrage:
-    size = float(trades.size[j])
+def _written(trade: _Trade) -> schema.Arbitrage:
     return schema.Arbitrage(
-        kind=trades.kind,  # type: ignore[arg-type]
-        strikes=np.round(trades.strikes[j], 4).tolist(),
-        is_call=None if trades.is_call is None else bool(trades.is_call[j]),
-        profit=round(float(trades.profit[j]), 6),
-        size=size if np.isfinite(size) and size > 0.0 else None,
+        kind=trade.kind,  # type: ignore[arg-type]
+        strikes=[round(strike, 4) for strike in trade.strikes],
+        is_call=trade.is_call,
+        profit=round(trade.profit, 6),
+        size=trade.size if math.isfinite(trade.size) and trade.size > 0.0 else None,
     )
 
 
-def _rows(slices: Sequence[Slice], chain: Chain) -> _Rows:
-    number = np.full(chain.strike.size, -1)
+def _rows(slices: Sequence[Slice], snapshots: Sequence[Snapshot]) -> _Rows:
+    parts = []
     for i, s in enumerate(slices):
-        for side in (s.call, s.put):
-            number[side.row[side.row >= 0]] = i
-    order = np.lexsort((chain.strike, chain.is_call, number))
-    order = order[number[order] >= 0]
-
-    def price(values: F64) -> F64:
-        taken = values[order]
-        return np.where(taken > 0.0, taken, np.nan)
-
-    return _Rows(
-        number[order],
-        chain.is_call[order],
-        chain.strike[order],
-        price(chain.bid),
-        price(chain.ask),
-        chain.bid_size[order],
-        chain.ask_size[order],
-    )
+        chain = snapshots[s.owner].chain
+        assert chain is not None
+        for side, is_call in ((s.put, False), (s.call, True)):
+            listed = side.row >= 0
+            row = side.row[listed]
+            bid, ask = (np.where(price > 0.0, price, np.nan) for price in (chain.bid[row], chain.ask[row]))
+            flag = np.full(row.size, is_call)
+            sizes = chain.bid_size[row], chain.ask_size[row]
+            parts.append(_Rows(np.full(row.size, i), flag, s.strike[listed], bid, ask, *sizes))
+    return _Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _part(rows: _Rows, keep: Bool) -> _Rows:
@@ -172,11 +190,12 @@ def _butterflies(rows: _Rows, wings: tuple[int, int], fee: float) -> _Found:
     )
 
 
-def _calendars(rows: _Rows, fee: float) -> _Found:
+def _calendars(rows: _Rows, owner: npt.NDArray[np.int64], fee: float) -> _Found:
     """Buy the later contract for less than the earlier one brings: an American option only gains by living longer."""
-    order = np.lexsort((rows.slice, rows.strike, rows.is_call))
+    order = np.lexsort((rows.slice, rows.strike, rows.is_call, owner[rows.slice]))
     near, far = order[:-1], order[1:]
     same = (rows.strike[near] == rows.strike[far]) & (rows.is_call[near] == rows.is_call[far])
+    same &= owner[rows.slice[near]] == owner[rows.slice[far]]
     near, far = near[same], far[same]
     return _Found(
         "calendar",

@@ -5,23 +5,28 @@ American and turned into European ones before parity, the smile or a density is 
 Andersen, Lake & Offengenden 2016 for the pricing).
 """
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from bq.analysis import smiles
-from bq.analysis.slices import Side, Slice
+from bq.analysis import early_exercise, parity, smiles
+from bq.analysis.early_exercise import Terms
+from bq.analysis.slices import Side, Slice, table
 from bq.market import calendar
 from bq.market.quality import ChainQuality
-from bq.market.source import F64, Chain, Days, Snapshot
-from kernels import american, black_scholes, implied_vol, status
+from bq.market.source import F64, Bool, Chain, Days, Snapshot
+from kernels import black_scholes, implied_vol
+
+Counts: TypeAlias = npt.NDArray[np.int64]
 
 DTE_LOW, DTE_HIGH, DTE_TARGET = 7, 60, 30
-PARITY_PAIRS = 8
-FORWARD_PASSES = 3
-MAX_LOG_MONEYNESS_SD = 4.0
-SPOT_TOLERANCE = 0.004
+MAX_LOG_MONEYNESS_SD: Final = 4.0
+NOISIEST: Final = 0.05
+"""Half a spread, in volatility, beyond which a quote says nothing of the smile."""
 
 
 def horizon_expiries(chain: Chain, as_of_day: np.datetime64) -> Days:
@@ -31,208 +36,115 @@ def horizon_expiries(chain: Chain, as_of_day: np.datetime64) -> Days:
     return days[(dte >= DTE_LOW) & (dte <= DTE_HIGH)]
 
 
-def _side(chain: Chain, rows: np.ndarray, strike: F64, usable: np.ndarray) -> Side:
-    bid, ask = np.full(strike.size, np.nan), np.full(strike.size, np.nan)
-    row = np.full(strike.size, -1)
-    at = np.searchsorted(strike, chain.strike[rows])
-    row[at] = rows
-    good = usable[rows]
-    bid[at[good]], ask[at[good]] = chain.bid[rows[good]], chain.ask[rows[good]]
-    return Side(bid, ask, row)
-
-
 def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: Days | None = None) -> list[Slice]:
     """Cut a chain into its expiries (those in the horizon, unless told); only usable quotes carry prices."""
     chain = snapshot.chain
     if chain is None:
         return []
-    today = np.datetime64(calendar.local_date(snapshot.as_of), "D")
+    if expiries is None:
+        days = horizon_expiries(chain, np.datetime64(calendar.local_date(snapshot.as_of), "D"))
+    else:
+        days = expiries
+    if not days.size:
+        return []
+    wanted = np.flatnonzero(np.isin(chain.expiry, days))
+    order = wanted[np.lexsort((chain.strike[wanted], chain.expiry[wanted]))]
+    expiry, strike, is_call = chain.expiry[order], chain.strike[order], chain.is_call[order]
+    new = np.ones(order.size, np.bool_)
+    new[1:] = (strike[1:] != strike[:-1]) | (expiry[1:] != expiry[:-1])
+    at = np.cumsum(new) - 1
+    listed, ends = strike[new], np.append(np.searchsorted(expiry[new], days), np.count_nonzero(new))
+    quotes = np.full((4, listed.size), np.nan)
+    places = np.full((2, listed.size), -1)
+    good = quality.usable[order]
+    for side, own in enumerate((is_call, ~is_call)):
+        places[side, at[own]] = order[own]
+        own &= good
+        quotes[2 * side, at[own]], quotes[2 * side + 1, at[own]] = chain.bid[order[own]], chain.ask[order[own]]
+    dte, years, sessions = _distances(snapshot.as_of, chain.quote_time, days.tobytes())
+    rates = snapshot.rates.rates(years)
     found = []
-    for expiry in horizon_expiries(chain, today) if expiries is None else expiries:
-        rows = np.flatnonzero(chain.expiry == expiry)
-        strike = np.unique(chain.strike[rows])
-        calls, puts = rows[chain.is_call[rows]], rows[~chain.is_call[rows]]
-        # From the quotes' own moment: on a Sunday Friday's quotes still hold two days more than the calendar says.
-        tau = float(calendar.tau(chain.quote_time, expiry))
+    for i, expiry_day in enumerate(days):
+        part = slice(ends[i], ends[i + 1])
+        call_bid, call_ask, put_bid, put_ask = quotes[:, part]
         found.append(
             Slice(
                 owner=owner,
-                expiry=expiry,
-                dte=int((expiry - today).astype(int)),
-                tau=tau,
-                sessions=calendar.sessions_to(snapshot.as_of, expiry),
-                rate=snapshot.rates.rate(tau),
-                strike=strike,
-                call=_side(chain, calls, strike, quality.usable),
-                put=_side(chain, puts, strike, quality.usable),
+                expiry=expiry_day,
+                dte=int(dte[i]),
+                tau=float(years[i]),
+                sessions=int(sessions[i]),
+                rate=float(rates[i]),
+                strike=listed[part],
+                call=Side(call_bid, call_ask, places[0, part]),
+                put=Side(put_bid, put_ask, places[1, part]),
                 spot=snapshot.spot,
             )
         )
     return found
 
 
-def _weighted_median(values: F64, weights: F64) -> float:
-    order = np.argsort(values)
-    cumulated = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(cumulated, 0.5 * cumulated[-1])])
-
-
-class _Pairs(NamedTuple):
-    strike: F64
-    call: F64
-    put: F64
-    weight: F64
-
-
-def _parity_pairs(s: Slice) -> _Pairs | None:
-    """Take the strikes nearest the money where both sides are quoted tightly."""
-    spread_call, spread_put = s.call.ask - s.call.bid, s.put.ask - s.put.bid
-    good = (spread_call <= 0.25 * s.call.mid + 0.05) & (spread_put <= 0.25 * s.put.mid + 0.05)
-    rows = np.flatnonzero(good)
-    if rows.size < 2:
-        return None
-    # Nearest the money without knowing the spot: where call and put are worth the same.
-    rows = rows[np.argsort(np.abs(s.call.mid[rows] - s.put.mid[rows]), kind="stable")][:PARITY_PAIRS]
-    floor = 0.01
-    weight = 1.0 / (np.maximum(spread_call[rows], floor) ** 2 + np.maximum(spread_put[rows], floor) ** 2)
-    return _Pairs(s.strike[rows], s.call.mid[rows], s.put.mid[rows], weight)
-
-
-def _forwards(slices: Sequence[Slice]) -> None:
-    """Find each slice's forward from put-call parity, correcting for early exercise pass by pass."""
-    pairs: list[_Pairs | None] = []
-    for s in slices:
-        p = _parity_pairs(s)
-        pairs.append(p)
-        if p is None:
-            s.problem = "no_parity_pairs"
-            continue
-        s.pairs = p.strike.size
-        s.forward = _weighted_median(p.strike + (p.call - p.put) / s.discount, p.weight)
-        if not np.isfinite(s.spot):
-            s.spot = s.forward * s.discount
-    live = [(s, p) for s, p in zip(slices, pairs, strict=True) if p is not None]
-    if not live:
-        return
-    sizes = [p.strike.size for _, p in live]
-    owner = np.repeat(np.arange(len(live)), sizes)
-    strike = np.concatenate([p.strike for _, p in live])
-    call = np.concatenate([p.call for _, p in live])
-    put = np.concatenate([p.put for _, p in live])
-    tau = np.array([s.tau for s, _ in live])
-    rate = np.array([s.rate for s, _ in live])
-    spot = np.array([s.spot for s, _ in live])
-    forward = np.array([s.forward for s, _ in live])
-    for _ in range(FORWARD_PASSES):
-        dividend = rate - np.log(forward / spot) / tau
-        rows = (spot[owner], strike, tau[owner], rate[owner], dividend[owner])
-        otm_call = strike >= forward[owner]
-        sigma = implied_vol.implied_vol(np.where(otm_call, call, put), *rows, otm_call).sigma
-        sigma = np.where(np.isfinite(sigma), sigma, 0.0)
-        ok = sigma > 0.0
-        safe = np.where(ok, sigma, 0.2)
-        premium_call = american.price(*rows, safe, True).price - black_scholes.price(*rows, safe, True)
-        premium_put = american.price(*rows, safe, False).price - black_scholes.price(*rows, safe, False)
-        difference = (call - premium_call) - (put - premium_put)
-        implied = strike + difference * np.exp(rate * tau)[owner]
-        start = 0
-        for i, (s, p) in enumerate(live):
-            rows_i = slice(start, start + sizes[i])
-            use = ok[rows_i] & np.isfinite(implied[rows_i])
-            start += sizes[i]
-            if use.sum() < 2:
-                s.problem = "no_parity_pairs"
-                continue
-            values, weight = implied[rows_i][use], p.weight[use]
-            forward[i] = _weighted_median(values, weight)
-            s.parity_spread = _weighted_median(np.abs(values - forward[i]), weight) / forward[i]
-            s.forward = float(forward[i])
-
-
-def _move_spots(slices: Sequence[Slice]) -> list[Slice]:
-    """Find tickers whose quotes imply another spot, and give them that one; returns their slices.
-
-    ln F against tau is a line through ln spot whatever the carry is. Where it misses the given spot by more than 0.4 %
-    and more than the pairs disagree, spot and quotes belong to different moments.
-    """
-    moved = []
-    for owner in sorted({s.owner for s in slices}):
-        own = [s for s in slices if s.owner == owner and s.problem is None]
-        if len(own) < 2:
-            continue
-        tau, log_forward = np.array([s.tau for s in own]), np.log([s.forward for s in own])
-        implied = float(np.exp(np.polyfit(tau, log_forward, 1)[1]))
-        doubt = max(SPOT_TOLERANCE, 3.0 * float(np.median([s.parity_spread for s in own])))
-        if abs(np.log(implied / own[0].spot)) > doubt:
-            for s in slices:
-                if s.owner == owner:
-                    s.spot, s.spot_moved = implied, True
-            moved += own
-    return moved
-
-
-def _out_of_the_money(s: Slice) -> tuple[np.ndarray, np.ndarray, F64, F64]:
-    """Take the out-of-the-money side of every strike: its index, whether it is a call, its bid and ask."""
-    is_call = s.strike >= s.forward
-    bid = np.where(is_call, s.call.bid, s.put.bid)
-    ask = np.where(is_call, s.call.ask, s.put.ask)
-    rows = np.flatnonzero(np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0))
-    return rows, is_call[rows], bid[rows], ask[rows]
-
-
-def _implied_vols(slices: Sequence[Slice]) -> None:
-    """Invert the out-of-the-money quotes of every slice as American options, in one kernel call."""
-    live = [s for s in slices if s.problem is None]
-    parts = [_out_of_the_money(s) for s in live]
-    if not parts:
-        return
-    sizes = np.array([p[0].size for p in parts])
-    owner = np.repeat(np.arange(len(live)), sizes)
-
-    def column(values: Sequence[float]) -> F64:
-        return np.array(values, dtype=np.float64)[owner]
-
-    strike = np.concatenate([s.strike[p[0]] for s, p in zip(live, parts, strict=True)])
-    is_call = np.concatenate([p[1] for p in parts])
-    bid, ask = np.concatenate([p[2] for p in parts]), np.concatenate([p[3] for p in parts])
-    mid = 0.5 * (bid + ask)
-    tau = column([s.tau for s in live])
-    rows = (
-        column([s.spot for s in live]),
-        strike,
-        tau,
-        column([s.rate for s in live]),
-        column([s.dividend for s in live]),
-    )
-    sigma, code = american.implied_vol(mid, *rows, is_call)
-    ok = (code == status.OK) & (sigma > 0.0)
-    safe = np.where(ok, sigma, 0.2)
-    greeks = black_scholes.greeks(*rows, safe, is_call)
-    premium = mid - greeks.price  # of early exercise, at the implied volatility
-    iv_bid = implied_vol.implied_vol(bid - premium, *rows, is_call).sigma
-    iv_ask = implied_vol.implied_vol(ask - premium, *rows, is_call).sigma
-    noise = 0.5 * (ask - bid) / np.maximum(greeks.vega, 1e-12)
-    start = 0
-    for s, size in zip(live, sizes, strict=True):
-        part = slice(start, start + size)
-        start += size
-        k = np.log(strike[part] / s.forward)
-        use = ok[part] & (noise[part] < 0.05)
-        if use.any():
-            near = sigma[part][use][np.argmin(np.abs(k[use]))]
-            use &= np.abs(k) <= MAX_LOG_MONEYNESS_SD * near * np.sqrt(s.tau)
-        s.k, s.strikes_fitted = k[use], strike[part][use]
-        s.iv, s.iv_bid, s.iv_ask = sigma[part][use], iv_bid[part][use], iv_ask[part][use]
-        if use.sum() < 2:
-            s.problem = "too_few_quotes"
+@lru_cache(maxsize=256)
+def _distances(as_of: dt.datetime, quoted: dt.datetime, expiries: bytes) -> tuple[Counts, F64, Counts]:
+    """Measure how far expiries are: calendar days, years, sessions. Most tickers of a batch have the same ones."""
+    days = np.frombuffer(expiries, "datetime64[D]")
+    today = np.datetime64(calendar.local_date(as_of), "D")
+    # Years from the quotes' own moment: on a Sunday Friday's quotes still hold two days more than the calendar says.
+    return (days - today).astype(np.int64), calendar.tau(quoted, days), calendar.sessions_to(as_of, days)
 
 
 def read(slices: Sequence[Slice]) -> None:
     """Fill in forwards, implied volatilities and smiles of all slices of a batch."""
-    _forwards(slices)
-    _forwards(_move_spots(slices))
+    parity.find(slices)
     for s in slices:
         if s.problem is None and not 0.5 < s.forward / s.spot < 2.0:
             s.problem = "forward_far_from_spot"
-    _implied_vols(slices)
+    _implied_vols([s for s in slices if s.problem is None])
     smiles.fit(slices)
+
+
+def _implied_vols(live: Sequence[Slice]) -> None:
+    """Invert the out-of-the-money quotes of every slice as American options, in one kernel call."""
+    if not live:
+        return
+    strikes, call_bid, call_ask, put_bid, put_ask = table(live)
+    forward, tau = np.array([s.forward for s in live]), np.array([s.tau for s in live])
+    spot, rate = np.array([s.spot for s in live]), np.array([s.rate for s in live])
+    dividend = np.array([s.dividend for s in live])
+    calls = strikes >= forward[:, None]
+    bids, asks = np.where(calls, call_bid, put_bid), np.where(calls, call_ask, put_ask)
+    quoted = np.isfinite(asks) & (bids > 0.0)
+    owner = np.flatnonzero(quoted.ravel()) // quoted.shape[1]
+    strike, is_call, bid, ask = strikes[quoted], calls[quoted], bids[quoted], asks[quoted]
+    rows = Terms(spot[owner], strike, tau[owner], rate[owner], dividend[owner])
+    sigma, premium = early_exercise.removed(0.5 * (bid + ask), rows, is_call)
+    ok = sigma > 0.0
+    vega = black_scholes.greeks(*rows, early_exercise.known(sigma), is_call).vega
+    iv_bid = implied_vol.implied_vol(bid - premium, *rows, is_call).sigma
+    iv_ask = implied_vol.implied_vol(ask - premium, *rows, is_call).sigma
+    noise = 0.5 * (ask - bid) / np.maximum(vega, 1e-12)
+    k = np.log(strike / forward[owner])
+    use = ok & (noise < NOISIEST)
+    use &= np.abs(k) <= (MAX_LOG_MONEYNESS_SD * np.sqrt(tau) * _near_the_money(quoted, k, sigma, use))[owner]
+    ends = np.searchsorted(owner[use], np.arange(len(live) + 1))
+    columns = [column[use] for column in (k, strike, sigma, iv_bid, iv_ask)]
+    for i, s in enumerate(live):
+        part = slice(ends[i], ends[i + 1])
+        s.k, s.strikes_fitted, s.iv, s.iv_bid, s.iv_ask = (column[part] for column in columns)
+        if ends[i + 1] - ends[i] < 2:
+            s.problem = "too_few_quotes"
+
+
+def _near_the_money(quoted: Bool, k: F64, sigma: F64, use: Bool) -> F64:
+    """Give each slice the volatility of its used quote nearest the forward, (n,); NaN where it has none.
+
+    Parameters
+    ----------
+    quoted : (n, m) bool
+        Where the quotes, (q,), stand.
+    """
+    away, vols = np.full(quoted.shape, np.inf), np.full(quoted.shape, np.nan)
+    away[quoted] = np.where(use, np.abs(k), np.inf)
+    vols[quoted] = np.where(use, sigma, np.nan)
+    found: F64 = np.take_along_axis(vols, np.argmin(away, axis=1)[:, None], axis=1)[:, 0]
+    return found

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from bq.analysis import chain, cycles, design, forecast, panel, report, risk, search, volatility
+from bq.analysis import arbitrage, chain, cycles, design, forecast, panel, report, risk, search, volatility
 from bq.analysis.cash_dividends import Payments
 from bq.analysis.design import Design, Outlook
 from bq.analysis.findings import Findings, Target
@@ -83,6 +83,7 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
         part for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True)) for part in chain.slices_of(i, s, q)
     ]
     chain.read(slices)
+    arbitrage.scan(slices, snapshots, commission / SHARES)
     usable: list[list[Slice]] = [[] for _ in snapshots]
     for part in slices:
         usable[part.owner].append(part)

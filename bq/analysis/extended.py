@@ -179,27 +179,18 @@ def _smile_parameters(s: Slice) -> schema.SmileParams:
 
 def _chain(f: Findings) -> list[schema.ExpirySlice]:
     """Write every expiry that has a smile, with the riskless profits in its quotes."""
-    if f.snapshot.chain is None:
-        return []
-    cash = [_cash_before(f.snapshot, s.expiry) for s in f.slices]
-    found = arbitrage.scan(f.slices, f.snapshot.chain, f.design.position.fee, cash)
-    return [
-        _slice(s, f.snapshot, f.quality.grade, own) for s, own in zip(f.slices, found, strict=True) if s.svi is not None
-    ]
+    return [_slice(s, f.snapshot, f.quality.grade) for s in f.slices if s.svi is not None]
 
 
-def _cash_before(snapshot: Snapshot, expiry: np.datetime64) -> float:
-    return sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= expiry)
-
-
-def _slice(s: Slice, snapshot: Snapshot, grade: str, found: list[schema.Arbitrage]) -> schema.ExpirySlice:
+def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
     assert s.svi is not None
     assert s.k is not None
     assert s.strikes_fitted is not None
     assert s.iv is not None
     assert s.iv_bid is not None
     assert s.iv_ask is not None
-    cash = _cash_before(snapshot, s.expiry)
+    assert s.iv_fit is not None
+    cash = arbitrage.cash_before(snapshot, s.expiry)
     known = -math.log(max(1.0 - cash * math.exp(-0.5 * s.rate * s.tau) / s.spot, 1e-9)) / s.tau
     return schema.ExpirySlice(
         expiry=str(s.expiry),
@@ -226,10 +217,10 @@ def _slice(s: Slice, snapshot: Snapshot, grade: str, found: list[schema.Arbitrag
                 _known(s.iv_bid),
                 numbers(s.iv, 6),
                 _known(s.iv_ask),
-                numbers(s.sigma(s.strikes_fitted), 6),
+                numbers(s.iv_fit, 6),
             )
         ),
-        arbitrage=found,
+        arbitrage=s.arbitrage,
     )
 
 

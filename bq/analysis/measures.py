@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bq.market.source import F64
-from kernels import density, outcomes
+from kernels import density, outcomes, smile
 from kernels.ordering import sorted_rows
 from kernels.smile import Svi
 
@@ -94,7 +94,7 @@ class Market(NamedTuple):
 
     def scaled(self, factor: float) -> "Market":
         """Multiply the smile's total variance by a factor, keeping the forward."""
-        return Market(self.svi._replace(a=self.svi.a * factor, b=self.svi.b * factor), self.forward)
+        return Market(smile.scaled(self.svi, factor), self.forward)
 
     def density_on(self, grid: F64) -> F64:
         """Evaluate the closed form of the smile's density, per dollar."""

@@ -1,10 +1,12 @@
 """One expiry of one ticker: its quotes by strike, and what was found in them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from bq import schema
 from bq.market.source import F64
 from kernels import smile
 from kernels.smile import Svi
@@ -44,6 +46,7 @@ class Slice(msgspec.Struct):
     iv: F64 | None = None  # of their mids
     iv_bid: F64 | None = None
     iv_ask: F64 | None = None
+    iv_fit: F64 | None = None  # what the smile makes of the same strikes
     svi: Svi | None = None  # of one row, with its spline where there is one
     plain: Svi | None = None  # the five parameters by themselves, where there is a spline
     model: str = "none"
@@ -54,6 +57,8 @@ class Slice(msgspec.Struct):
     calendar_gap: float = 0.0  # total variance by which it lies below the expiry before, at worst
     atm_iv: float = np.nan
     model_free_vol: float = np.nan
+    iv_error: float = 0.0  # relative standard error of a volatility of the smile: see `smiles`
+    arbitrage: list[schema.Arbitrage] = []  # riskless profits in its quotes, where they were looked for
     problem: str | None = None  # why this expiry gives no implied number
     spot_moved: bool = False  # the quotes belong to another moment than the spot: theirs is used
 
@@ -67,16 +72,25 @@ class Slice(msgspec.Struct):
         """Implied continuous carry: what the forward says the share pays, borrow included."""
         return self.rate - float(np.log(self.forward / self.spot)) / self.tau
 
-    @property
-    def iv_error(self) -> float:
-        """Relative standard error of the smile's level: half a spread a quote, over the root of their number."""
-        if self.iv is None or self.iv_ask is None or self.iv_bid is None:
-            return 0.0
-        spread = np.nanmedian(0.5 * (self.iv_ask - np.nan_to_num(self.iv_bid)) / self.iv)
-        return float(min(spread / np.sqrt(max(self.iv.size, 1)), 0.5))
-
     def sigma(self, strike: F64 | float) -> F64:
         """Volatility of the fitted smile at strikes."""
         k = np.log(np.atleast_1d(np.asarray(strike, dtype=np.float64)) / self.forward)
         assert self.svi is not None
         return np.sqrt(smile.total_variance(self.svi, k[None, :])[0] / self.tau)
+
+
+def table(slices: Sequence[Slice]) -> F64:
+    """Put the usable quotes of several slices side by side.
+
+    Returns
+    -------
+    (5, n, m) float64
+        Strike, bid and ask of the calls, bid and ask of the puts, padded with NaN.
+    """
+    found = np.full((5, len(slices), max(s.strike.size for s in slices)), np.nan)
+    for i, s in enumerate(slices):
+        n = s.strike.size
+        found[0, i, :n] = s.strike
+        found[1, i, :n], found[2, i, :n] = s.call.bid, s.call.ask
+        found[3, i, :n], found[4, i, :n] = s.put.bid, s.put.ask
+    return found

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from bq.analysis.slices import Slice
-from bq.market.source import F64
+from bq.market.source import F64, Bool
 from kernels import density, smile, smile_spline, status
 from kernels.smile import Svi
 
@@ -19,6 +20,8 @@ LEAST_QUOTES: Final = 6  # for a smile of five parameters
 CURVATURES: Final = (0.75, 1.25, 1.75, 2.5)  # of SSVI slices; liquid funds have 1.5 to 2.5
 PLAIN: Final = 9  # fields of Svi before its spline
 ANCHOR_NOISE: Final = 0.3
+LEAST_NOISE: Final = 0.3  # of the median of its slice: no single quote outweighs all others
+MOST_ERROR: Final = 0.5
 CALENDAR_POINTS: Final = 101
 CALENDAR_ROUNDS: Final = 3
 CALENDAR_TOLERANCE: Final = 5e-4  # of the total variance: 0.005 points of a volatility of 20 %, below any quote's noise
@@ -37,52 +40,82 @@ class _Quotes(NamedTuple):
 def fit(slices: Sequence[Slice]) -> None:
     """Fit every slice that has quotes, and fill in what its smile says."""
     ready = [s for s in slices if s.problem is None and s.k is not None]
-    for model in ("svi", "level_skew"):
-        live = [s for s in ready if (s.k.size >= LEAST_QUOTES) == (model == "svi")]  # type: ignore[union-attr]
-        if live:
-            _fit(live, model)
-    found = [s for s in ready if s.svi is not None]
-    if not found:
+    if not ready:
         return
-    _without_calendar_arbitrage(found)
-    for s, share in zip(found, _inside(_quotes(found), stack(found)), strict=True):
-        s.inside = s.inside_svi = float(share)
-    _refine(found)
-    _read_off(found)
+    quotes = _quotes(ready)
+    few = np.count_nonzero(np.isfinite(quotes.k), axis=1) < LEAST_QUOTES
+    for model, rows in (("svi", np.flatnonzero(~few)), ("level_skew", np.flatnonzero(few))):
+        if rows.size:
+            _fit([ready[i] for i in rows], _rows(quotes, rows), model)
+    kept = [i for i, s in enumerate(ready) if s.svi is not None]
+    if not kept:
+        return
+    found, quotes = [ready[i] for i in kept], _rows(quotes, np.array(kept))
+    _without_calendar_arbitrage(found, quotes)
+    for s, share in zip(found, _inside(quotes, stack(found)).tolist(), strict=True):
+        s.inside = s.inside_svi = share
+    _refine(found, quotes)
+    _read_off(found, quotes)
+
+
+def _rows(q: _Quotes, rows: npt.NDArray[np.int64]) -> _Quotes:
+    return _Quotes(*(column[rows] for column in q))
 
 
 def _quotes(live: Sequence[Slice]) -> _Quotes:
     width = max(s.k.size for s in live)  # type: ignore[union-attr]
-    q = _Quotes(*(np.full((len(live), width), np.nan) for _ in range(5)))
+    k, iv, bid, ask = np.full((4, len(live), width), np.nan)
     for i, s in enumerate(live):
-        assert s.k is not None and s.iv is not None and s.iv_bid is not None and s.iv_ask is not None
-        n = s.k.size
-        q.k[i, :n], q.w[i, :n] = s.k, s.iv**2 * s.tau
-        bid = np.where(np.isfinite(s.iv_bid), s.iv_bid, 0.0)
-        q.low[i, :n], q.high[i, :n] = bid**2 * s.tau, s.iv_ask**2 * s.tau
-        sd = s.iv * s.tau * np.maximum(s.iv_ask - bid, 1e-4)
-        sd = np.where(np.isfinite(sd), sd, np.nanmax(sd) if np.isfinite(sd).any() else 1.0)
-        q.weight[i, :n] = 1.0 / np.maximum(sd, 0.3 * np.median(sd)) ** 2
-    return q
+        n = s.k.size  # type: ignore[union-attr]
+        k[i, :n], iv[i, :n], bid[i, :n], ask[i, :n] = s.k, s.iv, s.iv_bid, s.iv_ask
+    tau = np.array([s.tau for s in live])[:, None]
+    quoted = np.isfinite(k)
+    bid = np.where(quoted & ~np.isfinite(bid), 0.0, bid)
+    sd = iv * tau * np.maximum(ask - bid, 1e-4)
+    worst = np.where(np.isfinite(sd), sd, -np.inf).max(axis=1, keepdims=True)
+    sd = np.where(quoted & ~np.isfinite(sd), np.where(worst > 0.0, worst, 1.0), sd)
+    weight = 1.0 / np.maximum(sd, LEAST_NOISE * _median(sd)[:, None]) ** 2
+    return _Quotes(k, iv**2 * tau, bid**2 * tau, ask**2 * tau, weight)
 
 
-def _anchored(live: Sequence[Slice], q: _Quotes) -> tuple[F64, F64, F64]:
+def _median(values: F64) -> F64:
+    """Find the median of each row without its NaNs, (n,); numpy's own goes through the rows in Python."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = np.count_nonzero(np.isfinite(values), axis=1)
+    ends = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)], axis=1)
+    found: F64 = 0.5 * np.take_along_axis(ordered, ends, axis=1).sum(axis=1)
+    return found
+
+
+def _slope(x: F64, y: F64, used: Bool) -> F64:
+    """Give the slope of the least-squares line through the used points of each row, (n,)."""
+    n = np.count_nonzero(used, axis=1)
+    x, y = np.where(used, x, 0.0), np.where(used, y, 0.0)
+    x = np.where(used, x - (_sums(x) / n)[:, None], 0.0)
+    return _sums(x * y) / _sums(x * x)
+
+
+def _sums(values: F64) -> F64:
+    """Sum each row from left to right: numpy's sum pairs by width, so that padding would move the last bit."""
+    return np.cumsum(values, axis=1)[:, -1]
+
+
+def _anchored(q: _Quotes) -> tuple[F64, F64, F64]:
     """Extend the quotes by one point on each side, one quoted width out, along the slope of the outer quarter.
 
     Nothing else restrains a wing beyond the quotes: five parameters fit a week of SPY within 0.2 volatility points with
     a right wing at Lee's limit, whose model-free volatility is 420 %. The anchors are given an error of 30 %.
     """
-    points, values = np.empty((len(live), 2)), np.empty((len(live), 2))
-    for i, s in enumerate(live):
-        assert s.k is not None
-        order = np.argsort(s.k)
-        k, w = s.k[order], q.w[i, : s.k.size][order]
-        size = max(k.size // 4, 3)
-        reach = k[-1] - k[0]
-        left = float(np.clip(np.polyfit(k[:size], w[:size], 1)[0], -1.0, 0.0))
-        right = float(np.clip(np.polyfit(k[-size:], w[-size:], 1)[0], 0.0, 1.0))
-        points[i] = k[0] - reach, k[-1] + reach
-        values[i] = w[0] - left * reach, w[-1] + right * reach
+    count = np.count_nonzero(np.isfinite(q.k), axis=1)[:, None]
+    place = np.arange(q.k.shape[1])
+    outer = np.maximum(count // 4, 3)
+    left = np.clip(_slope(q.k, q.w, place < outer), -1.0, 0.0)
+    right = np.clip(_slope(q.k, q.w, (place >= count - outer) & (place < count)), 0.0, 1.0)
+    first, last = q.k[:, 0], np.take_along_axis(q.k, count - 1, axis=1)[:, 0]
+    reach = last - first
+    points = np.stack([first - reach, last + reach], axis=1)
+    ends = q.w[:, 0], np.take_along_axis(q.w, count - 1, axis=1)[:, 0]
+    values = np.stack([ends[0] - left * reach, ends[1] + right * reach], axis=1)
     weight = 1.0 / (ANCHOR_NOISE * values) ** 2
     return (
         np.concatenate([q.k, points], axis=1),
@@ -91,23 +124,26 @@ def _anchored(live: Sequence[Slice], q: _Quotes) -> tuple[F64, F64, F64]:
     )
 
 
-def _fit(live: Sequence[Slice], model: str) -> None:
-    q = _quotes(live)
+def _fit(live: Sequence[Slice], q: _Quotes, model: str) -> None:
     tau = np.array([s.tau for s in live])
     few = model == "level_skew"
-    fitted = smile.fit_level_skew(q.k, q.w, q.weight, tau) if few else smile.fit(*_anchored(live, q), tau)
+    _take(live, smile.fit_level_skew(q.k, q.w, q.weight, tau) if few else smile.fit(*_anchored(q), tau), model)
+
+
+def _take(live: Sequence[Slice], fitted: Svi, model: str) -> None:
+    """Give each slice its row of a fitted batch, or its problem."""
+    at_money = smile.total_variance(fitted, np.zeros((len(live), 1)))[:, 0]
+    good = np.isin(fitted.status, list(status.FINITE)) & (at_money > 0.0)
     for i, s in enumerate(live):
-        _take(s, fitted, i, model)
+        if good[i]:
+            s.svi, s.model, s.fit_error = _row(fitted, i), model, float(fitted.fit_error[i])
+        else:
+            s.problem = "smile_" + status.MEANING[int(fitted.status[i])]
 
 
-def _take(s: Slice, fitted: Svi, i: int, model: str) -> None:
-    """Give a slice its row of a fitted batch, or its problem."""
-    row = Svi(*(np.atleast_1d(fitted[j][i]) for j in range(PLAIN)))  # type: ignore[index]
-    at_money = float(smile.total_variance(row, np.zeros((1, 1)))[0, 0])
-    if int(row.status[0]) not in status.FINITE or not at_money > 0.0:
-        s.problem = "smile_" + status.MEANING[int(row.status[0])]
-        return
-    s.svi, s.model, s.fit_error = row, model, float(row.fit_error[0])
+def _row(svi: Svi, i: int) -> Svi:
+    """Take one slice of a batch without its spline."""
+    return Svi(*(svi[j][i : i + 1] for j in range(PLAIN)))  # type: ignore[index, arg-type]
 
 
 def stack(live: Sequence[Slice], splines: bool = False) -> Svi:
@@ -129,17 +165,13 @@ def joined(known: Sequence[Svi], splines: bool = True) -> Svi:
     return batch._replace(knot=parts[0], value=parts[1], curve=parts[2])
 
 
-def _steps(found: Sequence[Slice]) -> list[list[tuple[Slice | None, Slice]]]:
-    """Pair every slice with the one before it: all first expiries (None), then all second ones, ..."""
-    owners: dict[int, list[Slice | None]] = {}
-    for s in sorted(found, key=lambda s: s.tau):
-        owners.setdefault(s.owner, [None]).append(s)
+def _steps(found: Sequence[Slice]) -> list[list[tuple[int | None, int]]]:
+    """Pair every slice (by number) with the one before it: all first expiries (None), then all second ones, ..."""
+    owners: dict[int, list[int | None]] = {}
+    for i in sorted(range(len(found)), key=lambda i: found[i].tau):
+        owners.setdefault(found[i].owner, [None]).append(i)
     longest = max(len(own) for own in owners.values())
     return [[(own[j - 1], own[j]) for own in owners.values() if len(own) > j] for j in range(1, longest)]  # type: ignore[misc]
-
-
-def _pairs(step: Sequence[tuple[Slice | None, Slice]]) -> list[tuple[Slice, Slice]]:
-    return [(near, far) for near, far in step if near is not None]
 
 
 def _gaps(pairs: Sequence[tuple[Slice, Slice]], splines: bool) -> tuple[F64, F64, F64]:
@@ -154,53 +186,63 @@ def _gaps(pairs: Sequence[tuple[Slice, Slice]], splines: bool) -> tuple[F64, F64
     return points, near, near * (1.0 + CALENDAR_TOLERANCE) - far
 
 
-def _without_calendar_arbitrage(found: Sequence[Slice]) -> None:
+def _without_calendar_arbitrage(found: Sequence[Slice], quotes: _Quotes) -> None:
     """Lift later slices over earlier ones, expiry by expiry; what cannot be lifted is left and told."""
-    for step in map(_pairs, _steps(found)[1:]):
+    for step in _steps(found)[1:]:
+        near_rows, far_rows = np.array(step, dtype=np.int64).T
         for strength in 10.0 ** np.arange(1, CALENDAR_ROUNDS + 1):
-            points, near, gap = _gaps(step, splines=False)
+            points, near, gap = _gaps([(found[a], found[b]) for a, b in zip(near_rows, far_rows, strict=True)], False)
             below = np.flatnonzero((gap > CALENDAR_TOLERANCE * near).any(axis=1))
             if not below.size:
                 break
-            live = [step[i][1] for i in below]
-            q = _quotes(live)
-            k, w, weight = _anchored(live, q)
+            live = [found[i] for i in far_rows[below]]
+            q = _rows(quotes, far_rows[below])
+            k, w, weight = _anchored(q)
             floor = near[below] * (1.0 + 2.0 * CALENDAR_TOLERANCE)
             # A penalty on the deficit alone: the floor is fitted only where the slice lies below it.
             force = np.where(gap[below] > 0.0, strength * np.nanmax(q.weight, axis=1, keepdims=True), np.nan)
-            tau = np.array([s.tau for s in live])
             fitted = smile.fit(
                 np.concatenate([k, points[below]], axis=1),
                 np.concatenate([w, floor], axis=1),
                 np.concatenate([weight, force], axis=1),
-                tau,
+                np.array([s.tau for s in live]),
             )
             for i, s in enumerate(live):
                 if int(fitted.status[i]) in status.FINITE:
-                    _take(s, fitted, i, "svi")
-                    s.lifted = True
+                    s.svi, s.fit_error, s.lifted = _row(fitted, i), float(fitted.fit_error[i]), True
 
 
-def _refine(found: Sequence[Slice]) -> None:
+def _refine(found: Sequence[Slice], quotes: _Quotes) -> None:
     """Add splines to what meets too few quotes, expiry by expiry, each with the one before as its floor.
 
     A spline that yet undoes the order of the expiries by more than half a spread is taken back, unless five parameters
     meet less than half as many quotes. What stays is told (`calendar_gap`).
     """
     for step in _steps(found):
-        chosen = [(near, s) for near, s in step if s.model == "svi" and s.inside_svi < smile_spline.ENOUGH]
+        chosen = [
+            (near, i) for near, i in step if found[i].model == "svi" and found[i].inside_svi < smile_spline.ENOUGH
+        ]
         if chosen:
-            _add_splines(chosen)
-        if not (pairs := _pairs(step)):
+            before = [None if near is None else found[near] for near, _ in chosen]
+            rows = [i for _, i in chosen]
+            _add_splines([found[i] for i in rows], before, _rows(quotes, np.array(rows)))
+        pairs = [(found[near], found[i]) for near, i in step if near is not None]
+        if not pairs:
             continue
         points, near, gap = _gaps(pairs, splines=True)
+        undone = False
         for i, (_, s) in enumerate(pairs):
+            if s.plain is None or s.inside_svi <= 0.5 * s.inside:
+                continue
             allowed = np.maximum(CALENDAR_TOLERANCE * near[i], _half_spread(s, points[i]))
-            if s.plain is not None and s.inside_svi > 0.5 * s.inside and (gap[i] > allowed).any():
+            if (gap[i] > allowed).any():
                 s.svi, s.plain, s.model, s.inside = s.plain, None, "svi", s.inside_svi
-        _, near, gap = _gaps(pairs, splines=True)
-        for i, (_, s) in enumerate(pairs):
-            s.calendar_gap = float(max((gap[i] - CALENDAR_TOLERANCE * near[i]).max(), 0.0))
+                undone = True
+        if undone:
+            _, near, gap = _gaps(pairs, splines=True)
+        worst = np.maximum((gap - CALENDAR_TOLERANCE * near).max(axis=1), 0.0)
+        for (_, s), below in zip(pairs, worst.tolist(), strict=True):
+            s.calendar_gap = below
 
 
 def _half_spread(s: Slice, points: F64) -> F64:
@@ -211,15 +253,13 @@ def _half_spread(s: Slice, points: F64) -> F64:
     return 0.5 * np.interp(points, s.k[known], width[known]) if known.any() else np.zeros(points.size)
 
 
-def _add_splines(chosen: Sequence[tuple[Slice | None, Slice]]) -> None:
-    live = [s for _, s in chosen]
-    q = _quotes(live)
-    raised = _over([near for near, _ in chosen], q)
+def _add_splines(live: Sequence[Slice], before: Sequence[Slice | None], q: _Quotes) -> None:
+    raised = _over(before, q)
     _try(live, q, smile_spline.refine(stack(live), raised.k, raised.w, raised.low, raised.high), "svi_spline")
     still = np.flatnonzero([s.inside < smile_spline.ENOUGH for s in live])
     if still.size:
-        live = [live[i] for i in still]
-        q, raised = (_Quotes(*(column[still] for column in table)) for table in (q, raised))
+        live = [live[i] for i in still.tolist()]
+        q, raised = _rows(q, still), _rows(raised, still)
         base = _best_ssvi(q, np.array([s.tau for s in live]))
         _try(live, q, smile_spline.refine(base, raised.k, raised.w, raised.low, raised.high), "ssvi_spline")
 
@@ -250,8 +290,7 @@ def _try(live: Sequence[Slice], q: _Quotes, refined: Svi, model: str) -> None:
         if s.plain is None:
             s.plain = s.svi
         knot, value, curve = (c[i : i + 1, known] for c in (refined.knot, refined.value, refined.curve))
-        row = Svi(*(np.atleast_1d(refined[j][i]) for j in range(PLAIN)))  # type: ignore[index]
-        s.svi = row._replace(knot=knot, value=value, curve=curve)
+        s.svi = _row(refined, i)._replace(knot=knot, value=value, curve=curve)
         s.inside, s.model = float(inside[i]), model
 
 
@@ -264,15 +303,32 @@ def _best_ssvi(q: _Quotes, tau: F64) -> Svi:
     return Svi(*(np.stack([np.asarray(f[j]) for f in fits])[best, rows] for j in range(PLAIN)))
 
 
-def _read_off(found: Sequence[Slice]) -> None:
-    """Fill in what the smiles say: at the money, and of variance."""
+def _read_off(found: Sequence[Slice], q: _Quotes) -> None:
+    """Fill in what the smiles say: at the money, of variance, of each quote, and how far a volatility may be off."""
     tau = np.array([s.tau for s in found])
     batch = stack(found, splines=True)
-    at_money = smile.total_variance(batch, np.zeros((len(found), 1)))[:, 0]
-    model_free = density.model_free_variance(batch, tau)
+    at_money = np.sqrt(smile.total_variance(batch, np.zeros((len(found), 1)))[:, 0] / tau)
+    model_free = np.sqrt(density.model_free_variance(batch, tau))
+    fitted = smile.total_variance(batch, q.k)
+    errors = _errors(q, fitted)
+    vols = np.sqrt(fitted / tau[:, None])
     for i, s in enumerate(found):
-        s.atm_iv = float(np.sqrt(at_money[i] / s.tau))
-        s.model_free_vol = float(np.sqrt(model_free[i]))
+        s.atm_iv, s.model_free_vol, s.iv_error = float(at_money[i]), float(model_free[i]), float(errors[i])
+        s.iv_fit = vols[i, : s.k.size]  # type: ignore[union-attr]
+
+
+def _errors(q: _Quotes, fitted: F64) -> F64:
+    """Give each smile the relative standard error of its volatilities, (n,): noise of the quotes, and misfit.
+
+    Noise is half a spread a quote, over the root of their number: the level is a mean of them all. Misfit is how far
+    the smile lies outside of the intervals, rms: that is the curve's form, and no number of quotes averages it out.
+    """
+    count = np.count_nonzero(np.isfinite(q.k), axis=1)
+    vol, low, high, own = np.sqrt(q.w), np.sqrt(q.low), np.sqrt(q.high), np.sqrt(fitted)
+    noise = _median(0.5 * (high - low) / vol) / np.sqrt(count)
+    off = np.fmax(np.fmax(low - own, own - high), 0.0) / vol
+    misfit = np.sqrt(_sums(np.where(np.isfinite(off), off, 0.0) ** 2) / count)
+    return np.minimum(np.hypot(np.where(np.isfinite(noise), noise, 0.0), misfit), MOST_ERROR)
 
 
 def _inside(q: _Quotes, svi: Svi) -> F64:

@@ -308,6 +308,13 @@ def local_date(moment: dt.datetime) -> dt.date:
     return moment.astimezone(NEW_YORK).date()
 
 
-def sessions_to(as_of: dt.datetime, expiry: dt.date | np.datetime64) -> int:
+@overload
+def sessions_to(as_of: dt.datetime, expiry: dt.date | np.datetime64) -> int: ...
+@overload
+def sessions_to(as_of: dt.datetime, expiry: Days) -> npt.NDArray[np.int64]: ...
+def sessions_to(as_of: dt.datetime, expiry: dt.date | np.datetime64 | Days) -> int | npt.NDArray[np.int64]:
     """Count the sessions that close after a moment, up to the expiry; at least 1."""
-    return max(int(count_sessions(last_closed_session(as_of), as_day(expiry))), 1)
+    closed = last_closed_session(as_of)
+    if isinstance(expiry, np.ndarray):
+        return np.maximum(count_sessions(closed, expiry), 1)
+    return max(int(count_sessions(closed, as_day(expiry))), 1)

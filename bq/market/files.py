@@ -96,6 +96,14 @@ class FilesMarket:
         """List every symbol that has daily bars."""
         return [Listing(ticker, ticker) for ticker in sorted(self._history)]
 
+    def quoted(self) -> list[str]:
+        """List every ticker that has option quotes, with daily bars or without."""
+        return sorted(self._quotes)
+
+    def chains(self, ticker: str) -> list[Chain]:
+        """List a ticker's option chains, oldest first, those left out whose rows contradict each other."""
+        return [each.chain for each in self._quotes.get(ticker, []) if each.problem is None]
+
     def close(self) -> None:
         """Forget what was read."""
         self._history.clear()

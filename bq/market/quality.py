@@ -31,13 +31,11 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, SupportsInt, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from bq.market import calendar
 from bq.market.source import F64, Bars, Bool, Chain, Days, Snapshot
 from bq.schema import Reason
 
-Rows: TypeAlias = npt.NDArray[np.int64]
 Grade: TypeAlias = Literal["A", "B", "C", "D", "none"]
 
 SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 15.0, 20.0)
@@ -50,7 +48,7 @@ NEAR_MONEY = 0.10  # |ln(strike / spot)| of the quotes that the grade looks at
 HORIZON_DAYS = (7, 60)
 WIDE = 0.5  # spread over mid, beyond which a quote says nothing
 WIDE_FLOOR = 0.10  # dollars: cheap options are quoted wide in per cent
-PLACEHOLDERS: Final = (*(2.0**-k for k in range(1, 11)), 0.0, 0.00001)
+PLACEHOLDERS: Final = np.array([*(2.0**-k for k in range(1, 11)), 0.0, 0.00001])
 
 
 class ChainQuality(NamedTuple):
@@ -167,9 +165,7 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
     below = ask < intrinsic - 0.005 * level
     above = bid > np.where(chain.is_call, level, strike) * 1.005
     wide = (ask - bid > WIDE * mid) & (ask - bid > WIDE_FLOOR)
-    placeholder = np.zeros(bid.size, dtype=np.bool_)
-    for value in PLACEHOLDERS:
-        placeholder |= np.abs(chain.vendor_iv - value) < 2e-5
+    placeholder = (np.abs(chain.vendor_iv - PLACEHOLDERS[:, None]) < 2e-5).any(axis=0)
     age = (np.datetime64(chain.quote_time.replace(tzinfo=None), "s") - chain.last_trade) / np.timedelta64(1, "D")
     stale = age > STALE_TRADE_DAYS
     earlier = (chain.last_trade < _session_opened(chain.quote_time)) & ~stale
@@ -177,24 +173,23 @@ def inspect_chain(chain: Chain, spot: float) -> ChainQuality:
     # Nobody stands behind a price for no contracts. A source without sizes (NaN) says nothing of that.
     no_size = (chain.bid_size == 0.0) & ~no_bid | (chain.ask_size == 0.0) & ~no_ask
     usable = ~(no_bid | no_ask | no_size | crossed | below | above | wide | concave | falling)
-    reasons = _counted(
-        (
-            ("quotes_zero_bid", no_bid.sum()),
-            ("quotes_zero_ask", no_ask.sum()),
-            ("quotes_crossed", (crossed & ~no_ask).sum()),
-            ("quotes_locked", locked.sum()),
-            ("quotes_below_intrinsic", (below & ~no_ask).sum()),
-            ("quotes_above_maximum", above.sum()),
-            ("quotes_wide", (wide & ~no_bid).sum()),
-            ("quotes_not_convex", concave.sum()),
-            ("quotes_not_monotone", falling.sum()),
-            ("quotes_zero_size", no_size.sum()),
-            ("quotes_no_recent_trade", stale.sum()),
-            ("quotes_traded_before_session", earlier.sum()),
-            ("quotes_no_open_interest", ((chain.open_interest == 0.0) & ~no_bid).sum()),
-            ("vendor_volatility_placeholder", placeholder.sum()),
-        )
-    )
+    counted = {
+        "quotes_zero_bid": no_bid,
+        "quotes_zero_ask": no_ask,
+        "quotes_crossed": crossed & ~no_ask,
+        "quotes_locked": locked,
+        "quotes_below_intrinsic": below & ~no_ask,
+        "quotes_above_maximum": above,
+        "quotes_wide": wide & ~no_bid,
+        "quotes_not_convex": concave,
+        "quotes_not_monotone": falling,
+        "quotes_zero_size": no_size,
+        "quotes_no_recent_trade": stale,
+        "quotes_traded_before_session": earlier,
+        "quotes_no_open_interest": (chain.open_interest == 0.0) & ~no_bid,
+        "vendor_volatility_placeholder": placeholder,
+    }
+    reasons = _counted(zip(counted, np.count_nonzero(np.stack(list(counted.values())), axis=1), strict=True))
     in_session = _in_session(chain.quote_time)
     if not in_session:
         reasons.append(Reason("quotes_outside_session"))
@@ -223,26 +218,22 @@ def _arbitrage(chain: Chain) -> tuple[Bool, Bool]:
     concave, falling = np.zeros(chain.bid.size, dtype=np.bool_), np.zeros(chain.bid.size, dtype=np.bool_)
     order = np.lexsort((chain.strike, chain.is_call, chain.expiry))
     good = order[(chain.bid[order] > 0.0) & (chain.ask[order] >= chain.bid[order])]
+    expiry, is_call, strike = chain.expiry[good], chain.is_call[good], chain.strike[good]
+    bid, ask = chain.bid[good], chain.ask[good]
+    # Rows that are followed by one of the same expiry and kind, at a higher strike.
+    next_ = (expiry[1:] == expiry[:-1]) & (is_call[1:] == is_call[:-1]) & (strike[1:] > strike[:-1])
     if good.size >= 2:
-        lower, upper = good[:-1], good[1:]
-        dear = np.where(chain.is_call[lower], lower, upper)  # the one that must not be worth less
-        cheap = np.where(chain.is_call[lower], upper, lower)
-        pays = _same_side(chain, lower, upper) & (chain.bid[cheap] > chain.ask[dear] + 1e-9)
-        falling[dear[pays]] = falling[cheap[pays]] = True
+        # The dear one, which must not be worth less: of calls the lower, of puts the upper strike.
+        calls = is_call[:-1]
+        dear, cheap = np.where(calls, ask[:-1], ask[1:]), np.where(calls, bid[1:], bid[:-1])
+        pays = np.flatnonzero(next_ & (cheap > dear + 1e-9))
+        falling[good[pays]] = falling[good[pays + 1]] = True
     if good.size >= 3:
-        left, middle, right = good[:-2], good[1:-1], good[2:]
-        same = _same_side(chain, left, right)
-        width = np.where(same, chain.strike[right] - chain.strike[left], 1.0)
-        share = (chain.strike[right] - chain.strike[middle]) / width
-        wings = share * chain.ask[left] + (1.0 - share) * chain.ask[right]
-        concave[middle[same & (chain.bid[middle] > wings + 1e-9)]] = True
+        same = next_[1:] & next_[:-1]
+        share = (strike[2:] - strike[1:-1]) / np.where(same, strike[2:] - strike[:-2], 1.0)
+        wings = share * ask[:-2] + (1.0 - share) * ask[2:]
+        concave[good[1:-1][same & (bid[1:-1] > wings + 1e-9)]] = True
     return concave, falling
-
-
-def _same_side(chain: Chain, a: Rows, b: Rows) -> Bool:
-    """Say where two rows are of one expiry and kind, at rising strikes."""
-    one = (chain.expiry[a] == chain.expiry[b]) & (chain.is_call[a] == chain.is_call[b])
-    return one & (chain.strike[b] > chain.strike[a])
 
 
 def _grade(chain: Chain, level: float, usable: Bool, in_session: bool) -> Grade:
@@ -259,8 +250,9 @@ def _grade(chain: Chain, level: float, usable: Bool, in_session: bool) -> Grade:
     good = looked & usable
     if share < 0.3 or good.sum() < 6:
         return "D"
-    spread: F64 = (chain.ask - chain.bid)[good] / (0.5 * (chain.ask + chain.bid)[good])
-    tight = float(np.median(spread))
+    bid, ask = chain.bid[good], chain.ask[good]
+    spread = np.sort((ask - bid) / (0.5 * (ask + bid)))
+    tight = 0.5 * float(spread[(spread.size - 1) // 2] + spread[spread.size // 2])
     if share >= 0.85 and tight <= 0.10:
         return "A" if in_session else "B"
     if share >= 0.60 and tight <= 0.25:

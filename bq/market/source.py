@@ -78,6 +78,10 @@ class RateCurve(msgspec.Struct, frozen=True):
         """Interpolate linearly in the zero rate, flat outside."""
         return float(np.interp(tau, self.tau, self.zero))
 
+    def rates(self, tau: F64) -> F64:
+        """Interpolate at many maturities at once."""
+        return np.interp(tau, self.tau, self.zero)
+
     @classmethod
     def flat(cls, rate: float, source: str = "default_rate") -> "RateCurve":
         """Make a curve with one rate for every tau."""

@@ -35,13 +35,20 @@ def slices_and_chain(snapshot: Snapshot, change: dict[int, tuple[float, float]] 
     return s, clean
 
 
-def scan(s, clean):
-    return arbitrage.scan(s, clean, FEE, [0.0] * len(s))
+def scan(s, clean, snapshot):
+    """Look through a batch whose first ticker it is; the second one's slices lie at the same strikes."""
+    batch = [msgspec.structs.replace(snapshot, chain=clean, dividends=()), snapshot]
+    other = [msgspec.structs.replace(part, owner=1) for part in s]
+    arbitrage.scan([*s, *other], batch, FEE)
+    alone = [msgspec.structs.replace(part) for part in s]
+    arbitrage.scan(alone, batch[:1], FEE)
+    assert [part.arbitrage for part in s] == [part.arbitrage for part in alone]
+    return [part.arbitrage for part in s]
 
 
 def test_a_fair_chain_has_none(snapshots):
     s, clean = slices_and_chain(snapshots[0])
-    assert scan(s, clean) == [[] for _ in s]
+    assert scan(s, clean, snapshots[0]) == [[] for _ in s]
 
 
 def row_of(s, at: int, strike_index: int, is_call: bool) -> int:
@@ -55,7 +62,7 @@ def test_a_vertical_is_found(snapshots):
     low, high = (row_of(s, 1, middle + j, True) for j in (0, 1))
     # The higher strike's call is bid above what the lower one's is offered at.
     s, clean = slices_and_chain(snapshots[0], {high: (float(clean.ask[low]) + 0.5, float(clean.ask[low]) + 0.6)})
-    found = [t for t in scan(s, clean)[1] if t.kind == "vertical" and t.is_call]
+    found = [t for t in scan(s, clean, snapshots[0])[1] if t.kind == "vertical" and t.is_call]
     first = next(t for t in found if t.strikes == [s[1].strike[middle], s[1].strike[middle + 1]])
     assert first.profit == pytest.approx(0.5 - 2 * FEE, abs=1e-6)
     assert first.size == 5.0
@@ -67,7 +74,7 @@ def test_a_butterfly_is_found(snapshots):
     rows = [row_of(s, 2, middle + j, False) for j in (-1, 0, 1)]
     wings = 0.5 * float(clean.ask[rows[0]] + clean.ask[rows[2]])
     s, clean = slices_and_chain(snapshots[0], {rows[1]: (wings + 0.3, wings + 0.35)})
-    found = [t for t in scan(s, clean)[2] if t.kind == "butterfly" and not t.is_call]
+    found = [t for t in scan(s, clean, snapshots[0])[2] if t.kind == "butterfly" and not t.is_call]
     best = max(found, key=lambda t: t.profit)
     assert best.strikes == s[2].strike[middle - 1 : middle + 2].tolist()
     assert best.profit == pytest.approx(0.3 - 2 * FEE, abs=1e-6)
@@ -80,10 +87,10 @@ def test_a_calendar_is_found_at_the_later_expiry(snapshots):
     rows = [row_of(s, i, int(np.searchsorted(s[i].strike, strike)), True) for i in (0, 1)]
     level = float(clean.bid[rows[0]])
     s, clean = slices_and_chain(snapshots[0], {rows[1]: (level - 0.4, level - 0.25)})
-    found = [t for t in scan(s, clean)[1] if t.kind == "calendar"]
+    found = [t for t in scan(s, clean, snapshots[0])[1] if t.kind == "calendar"]
     assert [(t.strikes, t.is_call) for t in found] == [([strike], True)]
     assert found[0].profit == pytest.approx(0.25 - 2 * FEE, abs=1e-6)
-    assert not any(t.kind == "calendar" for t in scan(s, clean)[0])
+    assert not any(t.kind == "calendar" for t in scan(s, clean, snapshots[0])[0])
 
 
 def test_parity_is_found_beyond_the_doubt_about_the_spot(snapshots):
@@ -94,7 +101,7 @@ def test_parity_is_found_beyond_the_doubt_about_the_spot(snapshots):
     s, clean = slices_and_chain(
         snapshots[0], {call: (float(clean.bid[call]) + doubt + 3.0, float(clean.ask[call]) + 9.0)}
     )
-    found = [t for t in scan(s, clean)[1] if t.kind == "parity"]
+    found = [t for t in scan(s, clean, snapshots[0])[1] if t.kind == "parity"]
     assert [t.strikes for t in found] == [[s[1].strike[middle]]]
     assert 1.5 < found[0].profit < 3.5
 
@@ -107,6 +114,6 @@ def test_no_more_than_ten_are_shown_largest_first(snapshots):
         for i, row in enumerate(rows)
     }
     s, clean = slices_and_chain(snapshots[0], change)
-    found = scan(s, clean)[1]
+    found = scan(s, clean, snapshots[0])[1]
     assert len(found) == arbitrage.MOST_SHOWN
     assert [t.profit for t in found] == sorted((t.profit for t in found), reverse=True)

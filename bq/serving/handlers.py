@@ -175,14 +175,14 @@ class Handlers:
                     service.shed(problem)
                 timing = _timing(looked.waiter)
             entry = _only(looked)
-        headers = wire.cacheable(entry, service.max_age(entry), timing)
+        headers = wire.cacheable(entry.tag, entry.stale, service.max_age(entry), timing)
         gzip = _takes_gzip(request)
         if (tag := wire.known_tag(request.headers.get("If-None-Match", ""), entry, gzip)) is not None:
             return web.Response(status=304, headers={**wire.CORS, **headers, "ETag": tag})
         small = service.variants.smaller(key_of(wire.ALONE, (entry.tag,)), entry.data) if gzip else None
         if small is None:
             return answer(entry.data, headers)
-        return answer(small, {**headers, "ETag": wire.etag(entry, compressed=True), "Content-Encoding": "gzip"})
+        return answer(small, {**headers, "ETag": wire.etag(entry.tag, compressed=True), "Content-Encoding": "gzip"})
 
     async def tickers(self, request: web.Request) -> web.Response:
         """List what a newcomer may try."""

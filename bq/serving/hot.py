@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from bq.errors import Failure
 from bq.serving import wire
@@ -18,6 +18,9 @@ from bq.serving.cache import Entry
 from bq.serving.desk import Desk
 from bq.serving.requests import AnalyzeRequest, read_analyze
 from bq.serving.variants import Variants, key_of
+
+Parts: TypeAlias = tuple[bytes, ...]
+"""An answer, to be sent in order: the data go out as they are stored, not copied into one piece with their head."""
 
 LONGEST_HEAD: Final = 4096
 LONGEST_BODY: Final = 1024
@@ -132,7 +135,7 @@ class HotPath:
         self._date = b""
         self._body = lru_cache(4096)(_reader(list_limit))
 
-    def answer(self, data: bytes) -> bytes | None:
+    def answer(self, data: bytes) -> Parts | None:
         """Give the whole answer to a whole request, or None: it is not one, or not ours to answer."""
         end = data.find(b"\r\n\r\n")
         if not 0 < end < LONGEST_HEAD:
@@ -145,7 +148,7 @@ class HotPath:
         found = _GET.fullmatch(head.request_line)
         return None if found is None or head.length else self._get(found[1], found[2], head.known, head.gzip)
 
-    def _post(self, body: bytes, gzip: bool) -> bytes | None:
+    def _post(self, body: bytes, gzip: bool) -> Parts | None:
         asked = self._body(body)
         if asked is None:
             return None
@@ -156,29 +159,30 @@ class HotPath:
         form = wire.form_of(asked.is_list, asked.tickers)
         key = key_of(form, [entry.tag for entry in entries]) if gzip and not any(e.stale for e in entries) else None
         if key is not None and (small := self._variants.get(key)) is not None:
-            return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_GZIP_HEAD, len(small), self._now(), small)
-        data = wire.all_stored(asked.tickers, entries) if asked.is_list else wire.one(entries[0], True)
-        if key is not None:
-            self._variants.offer(key, data)
-        return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_HEAD, len(data), self._now(), data)
+            return b"%b%d\r\nDate: %b\r\n\r\n" % (_POST_GZIP_HEAD, len(small), self._now()), small
+        if key is not None or asked.is_list:
+            body = wire.all_stored(asked.tickers, entries) if asked.is_list else wire.one(entries[0], True)
+            if key is not None:
+                self._variants.offer(key, body)
+            return b"%b%d\r\nDate: %b\r\n\r\n" % (_POST_HEAD, len(body), self._now()), body
+        data, tail = entries[0].data, wire.one_tail(entries[0], True)
+        size = len(wire.ONE_HEAD) + len(data) + len(tail)
+        return b"%b%d\r\nDate: %b\r\n\r\n%b" % (_POST_HEAD, size, self._now(), wire.ONE_HEAD), data, tail
 
-    def _get(self, ticker: bytes, detail: bytes | None, known: str, gzip: bool) -> bytes | None:
+    def _get(self, ticker: bytes, detail: bytes | None, known: str, gzip: bool) -> Parts | None:
         entry = self._desk.find(ticker.decode(), (detail or b"default").decode())
         if entry is None:
             return None
-        headers = wire.cacheable(entry, self._max_age(entry))
+        age = self._max_age(entry)
         tag = known and wire.known_tag(known, entry, gzip)
         self.served_get[304 if tag else 200] += 1
         if tag:
-            headers["ETag"] = tag
-            return b"HTTP/1.1 304 Not Modified\r\n%b%bDate: %b\r\n\r\n" % (_CORS, _lines(headers), self._now())
-        data = entry.data
-        if gzip and (small := self._variants.smaller(key_of(wire.ALONE, (entry.tag,)), data)) is not None:
-            headers |= {"ETag": wire.etag(entry, compressed=True), "Content-Encoding": "gzip"}
-            data = small
-        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
-            _CORS, _lines(headers), len(data), self._now(), data,
-        )  # fmt: skip
+            lines = _lines({**wire.cacheable(entry.tag, entry.stale, age), "ETag": tag})
+            return (b"HTTP/1.1 304 Not Modified\r\n%b%bDate: %b\r\n\r\n" % (_CORS, lines, self._now()),)
+        small = self._variants.smaller(key_of(wire.ALONE, (entry.tag,)), entry.data) if gzip else None
+        data = entry.data if small is None else small
+        head = _get_head(entry.tag, entry.stale, age, small is not None)
+        return b"%b%d\r\nDate: %b\r\n\r\n" % (head, len(data), self._now()), data
 
     def _now(self) -> bytes:
         second = int(self._wall())
@@ -197,6 +201,16 @@ def _reader(limit: int) -> Callable[[bytes], AnalyzeRequest | None]:
         return None if asked.problems else asked
 
     return read
+
+
+@lru_cache(4096)
+def _get_head(tag: bytes, stale: bool, age: int, compressed: bool) -> bytes:
+    """Make the head of a GET's answer, up to its length; the same for a second, as long as nothing changes."""
+    headers = wire.cacheable(tag, stale, age)
+    if compressed:
+        headers |= {"ETag": wire.etag(tag, compressed=True), "Content-Encoding": "gzip"}
+    kind = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    return b"%b%b%bContent-Length: " % (kind, _CORS, _lines(headers))
 
 
 def _lines(headers: dict[str, str]) -> bytes:

@@ -45,8 +45,12 @@ PENDING: Final = b',"status":"pending","from_cache":false}'
 
 def one(entry: Entry, from_cache: bool) -> bytes:
     """Wrap the data of one ticker."""
-    tail = b"," + _staleness(entry).encode() + ONE_TAIL[from_cache][1:] if entry.stale else ONE_TAIL[from_cache]
-    return b"".join((ONE_HEAD, entry.data, tail))
+    return b"".join((ONE_HEAD, entry.data, one_tail(entry, from_cache)))
+
+
+def one_tail(entry: Entry, from_cache: bool) -> bytes:
+    """Give what follows the data of one ticker."""
+    return b"," + _staleness(entry).encode() + ONE_TAIL[from_cache][1:] if entry.stale else ONE_TAIL[from_cache]
 
 
 def item(ticker: str, answer: Entry | Problem | None, from_cache: bool) -> bytes:
@@ -127,23 +131,23 @@ def retry_after(problem: Problem) -> Mapping[str, str]:
     return {"Retry-After": str(max(int(-(-problem.retry_after // 1)), 1))}
 
 
-def etag(entry: Entry, compressed: bool = False) -> str:
-    """Make the strong entity tag of an answer: other bytes, another tag."""
-    return f'"{entry.tag.hex()}-gz"' if compressed else f'"{entry.tag.hex()}"'
+def etag(tag: bytes, compressed: bool = False) -> str:
+    """Make the strong entity tag of an answer from its data's fingerprint: other bytes, another tag."""
+    return f'"{tag.hex()}-gz"' if compressed else f'"{tag.hex()}"'
 
 
-def cacheable(entry: Entry, max_age: int, timing: str = HIT_TIMING) -> dict[str, str]:
+def cacheable(tag: bytes, stale: bool, max_age: int, timing: str = HIT_TIMING) -> dict[str, str]:
     """Make the headers by which a cache in front may keep an answer (RFC 5861 for the two last directives).
 
     The data alone have no room for saying that they outlived a failed refresh; `Cache-Status` (RFC 9211) says it.
     """
     headers = {
-        "ETag": etag(entry),
+        "ETag": etag(tag),
         "Cache-Control": f"public, max-age={max_age}, stale-while-revalidate=30, stale-if-error=600",
         **VARY,
         "Server-Timing": timing,
     }
-    if entry.stale:
+    if stale:
         headers["Cache-Status"] = 'ButterQuant; hit; detail="stale: refreshing failed"'
     return headers
 
@@ -161,7 +165,7 @@ def takes_gzip(accept_encoding: str) -> bool:
 def known_tag(if_none_match: str, entry: Entry, gzip: bool) -> str | None:
     """Give the tag of the form of an answer that a client has already, if it has one that it may be sent."""
     for compressed in (False, True) if gzip else (False,):
-        if matches(if_none_match, tag := etag(entry, compressed)):
+        if matches(if_none_match, tag := etag(entry.tag, compressed)):
             return tag
     return None
 

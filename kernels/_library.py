@@ -20,6 +20,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
+from kernels._front_end import quick
+
 _code = attrgetter("library")  # of a compile result
 _WRAPPER = "_ZN7cpython"  # how Numba mangles the wrapper that takes Python objects
 
@@ -47,6 +49,14 @@ class KernelLibrary(JITCodeLibrary):
         self._is_part = not any(name.startswith(_WRAPPER) for name in own)
         self._own = frozenset(own)
         super().finalize()
+
+    def _optimize_functions(self, module: Any) -> None:
+        """Simplify what is defined; Numba makes passes for every declaration as well, and there are a hundred."""
+        module.data_layout = self._codegen._data_layout
+        passes, builder = self._codegen._function_pass_manager()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
 
     def _optimize_final_module(self) -> None:
         if self._is_part:
@@ -86,7 +96,8 @@ def only_door(function: Callable[..., Any]) -> Iterator[None]:
         context.create_cfunc_wrapper = lambda *_: None
         gc.disable()
         try:
-            yield
+            with quick():
+                yield
         finally:
             generator._library_class = usual
             del context.create_cpython_wrapper, context.create_cfunc_wrapper

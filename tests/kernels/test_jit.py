@@ -44,7 +44,7 @@ def tree(tmp_path):
     """A project of two kernel modules and nothing in its cache."""
     folder = tmp_path / "tree" / "kernels"
     folder.mkdir(parents=True)
-    for name in ("__init__.py", "_jit.py", "_library.py"):
+    for name in ("__init__.py", "_jit.py", "_library.py", "_front_end.py"):
         shutil.copy(KERNELS / name, folder)
     (folder / "part.py").write_text(PART)
     (folder / "tiny.py").write_text(TINY)

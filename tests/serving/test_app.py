@@ -245,9 +245,10 @@ async def test_clients_that_leave_at_random_leave_nothing_behind(server):
             await asyncio.gather(*[client() for _ in range(count)])
         await until(lambda: not service.batcher.flights and not service.door.connections_by_handler)
 
-    async with aiohttp.ClientSession() as own:  # the stores are opened when they are first needed, and stay open
-        async with own.post(server.url("/api/analyze"), json={"ticker": "FIRST"}) as response:
-            assert response.status == 200
+    # The stores are opened when they are first needed, and stay open.
+    first = server.url("/api/analyze")
+    async with aiohttp.ClientSession() as own, own.post(first, json={"ticker": "FIRST"}) as response:
+        assert response.status == 200
     await until(lambda: service.scans._looked_back)
     await flood(10, 0.0)
     descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())

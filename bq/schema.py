@@ -293,7 +293,10 @@ class ExtendedCycle(Struct, frozen=True, gc=False):
     period: Days
     p_value: float
     q_value: float
-    stable: bool
+    stable: Annotated[
+        bool,
+        Meta(description="a line in the spectrum, and in both halves of the sample; asked where p_value is below 0.01"),
+    ]
 
 
 class Phase(Struct, frozen=True):

@@ -11,6 +11,7 @@ from kernels.spectral import Cycles, Phase, Spectrum, Trend
 
 TREND_SESSIONS = 60
 SHOWN = 5
+ASKED = 0.01  # p-value of a frequency by itself, above which no second opinion is asked
 STANDARDIZE = "ewma"  # variance shocks must not pass for lines: more power on real returns, the same size
 
 
@@ -21,7 +22,7 @@ class CycleStudy(NamedTuple):
     spectrum: Spectrum
     trend: Trend
     phase: Phase
-    stable: np.ndarray  # (n, 5) found in both halves
+    stable: np.ndarray  # (n, 5) found in both halves, and a line; False where nobody asked
     low: F64  # (n, 505) smooth level of the log price
     mid: F64  # (n, 505) significant cycles of the log price, 0 without one
 
@@ -34,7 +35,8 @@ def study(panel: Panel) -> CycleStudy:
     lengths = panel.returns_length + 1
     strongest = first_significant(cycles)
     phase = spectral.phase(panel.long_log_close, strongest, lengths)
-    confirmation = spectral.confirm(panel.returns, cycles.period, panel.returns_length, standardize=STANDARDIZE)
+    asked = np.where(cycles.p_value < ASKED, cycles.period, np.nan)
+    confirmation = spectral.confirm(panel.returns, asked, panel.returns_length, standardize=STANDARDIZE)
     bands = spectral.band_signals(panel.long_log_close, strongest, lengths)
     return CycleStudy(cycles, spectrum, trend, phase, confirmation.stable, bands.low, bands.mid)
 

@@ -22,8 +22,12 @@ from kernels.bootstrap import block_means
 
 DRAWS: Final = 256
 LEVELS: Final = (0.025, 0.975)
-_DRAWN: Final = np.random.default_rng(0xB077E2).standard_normal((5, DRAWS))
-"""The same draws for every position: what differs between two scores is then never the luck of the draw."""
+_NORMAL: Final = np.random.default_rng(0xB077E2).standard_normal((5, DRAWS))
+_DRAWN: Final = _NORMAL[:, np.argsort(_NORMAL[0])]
+"""The same draws for every position: what differs between two scores is then never the luck of the draw.
+
+In the order of the volatility's, so that what grows with it can be looked up in order.
+"""
 
 
 class Case(NamedTuple):

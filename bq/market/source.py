@@ -3,6 +3,7 @@
 Rule of this folder: it knows prices, quotes, dates and where they come from; nothing of models, JSON or HTTP.
 """
 
+import bisect
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -76,7 +77,11 @@ class RateCurve(msgspec.Struct, frozen=True):
 
     def rate(self, tau: float) -> float:
         """Interpolate linearly in the zero rate, flat outside."""
-        return float(np.interp(tau, self.tau, self.zero))
+        after = bisect.bisect_right(self.tau, tau)  # numpy.interp takes 40 times as long for one number
+        if after == 0 or after == len(self.tau):
+            return self.zero[min(after, len(self.zero) - 1)]
+        low, high = self.tau[after - 1], self.tau[after]
+        return self.zero[after - 1] + (tau - low) / (high - low) * (self.zero[after] - self.zero[after - 1])
 
     def rates(self, tau: F64) -> F64:
         """Interpolate at many maturities at once."""

@@ -3,7 +3,12 @@
 Every trade buys at asks and sells at bids; what is counted is left after the commission. Verticals, butterflies and
 calendars hold for American options as they stand. Parity does not: a conversion locks in its profit only where the
 short leg cannot be exercised at a loss, so the bounds of American parity are used (Hull, Options, Futures, and Other
-Derivatives, ch. 11): S - PV(dividends) - K <= C - P <= S - K PV(1).
+Derivatives, ch. 11): S - PV(dividends) - K <= C - P <= S - K PV(1). Who is short the share pays its dividends and its
+lender: where the forward says that this is more than the dividends that are known, the forward is believed.
+
+In recorded chains of index funds two kinds are found, and none of either could be traded. Calls far in the money and
+now and then a put have quotes as old as their last trade, weeks, when the share stood a tenth lower: verticals, parity
+and calendars of tens of dollars. Near the money butterflies pay a few cents: the quotes of a chain are seconds apart.
 """
 
 import math
@@ -91,7 +96,7 @@ def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> 
     if not slices:
         return
     rows = _rows(slices, snapshots)
-    dividends = np.array([cash_before(snapshots[s.owner], s.expiry) for s in slices])
+    dividends = np.array([_paid_by_the_short(s, snapshots[s.owner]) for s in slices])
     quoted = _part(rows, np.isfinite(rows.bid) & np.isfinite(rows.ask))
     asked = _part(rows, np.isfinite(rows.ask))
     trades = [
@@ -115,6 +120,13 @@ def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> 
 def cash_before(snapshot: Snapshot, expiry: np.datetime64) -> float:
     """Sum the known dividends of a share that go ex by an expiry."""
     return sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= expiry)
+
+
+def _paid_by_the_short(s: Slice, snapshot: Snapshot) -> float:
+    """Sum what a share sold short costs until an expiry: the known dividends, or more where the forward says so."""
+    implied = s.spot - s.forward * s.discount
+    known = cash_before(snapshot, s.expiry)
+    return max(known, implied) if math.isfinite(implied) else known
 
 
 def _largest(own: list[_Trade]) -> list[schema.Arbitrage]:

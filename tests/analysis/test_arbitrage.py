@@ -106,6 +106,26 @@ def test_parity_is_found_beyond_the_doubt_about_the_spot(snapshots):
     assert 1.5 < found[0].profit < 3.5
 
 
+def test_a_dividend_that_nobody_told_is_no_profit(snapshots):
+    """The quotes know of it, so does the forward: short shares pay it."""
+    share = snapshots[0]
+    s, clean = slices_and_chain(share)
+    cash, last = 0.01 * share.spot, len(s) - 1
+    for part in s:
+        part.forward -= cash / part.discount
+    bid, ask = clean.bid.copy(), clean.ask.copy()
+    for part in s:
+        middle = part.strike.size // 2
+        calls, puts = part.call.row[middle:], part.put.row[: middle + 1]
+        bid[calls], ask[calls] = bid[calls] - cash, ask[calls] - cash
+        bid[puts[-1]], ask[puts[-1]] = bid[puts[-1]] + 0.2 * cash, ask[puts[-1]] + 0.2 * cash
+    late = msgspec.structs.replace(clean, bid=bid, ask=ask)
+    assert not [t for t in scan(s, late, share)[last] if t.kind == "parity"]
+    for part in s:
+        part.forward += cash / part.discount
+    assert [t for t in scan(s, late, share)[last] if t.kind == "parity"]
+
+
 def test_no_more_than_ten_are_shown_largest_first(snapshots):
     s, clean = slices_and_chain(snapshots[0])
     rows = s[1].call.row[s[1].call.row >= 0]

@@ -50,8 +50,9 @@ def load_engine() -> Engine:
     """Import the engine, which compiles its kernels or loads them compiled."""
     from bq import schema
     from bq.analysis import engine
+    from bq.analysis.weight import weigh
 
-    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up, schema.cycle_p)
+    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up, schema.cycle_p, weigh)
 
 
 def _give_way() -> None:

@@ -1,4 +1,4 @@
-"""What was being computed when the process died, and what earlier deaths have shown: two kinds of file.
+"""What was being computed when the process died, its last words, and what earlier deaths have shown: in files.
 
 Rules of this file: files and nothing else; what follows from them is `suspects.py`'s. A failure here costs knowledge
 and no request.
@@ -7,9 +7,13 @@ Each computing thread writes what it begins into its slot of the process's own f
 The writes go to the page cache without `fsync`: they outlive the process, which is what matters; after a power cut
 nobody is to blame. The file is locked as long as its process lives, so that a second server in the same folder does not
 take it for a dead one's. An orderly end removes it.
+
+The last words are the interpreter's traceback at a fault in compiled code (`faulthandler`), or a line when the process
+ends itself. A process without last words was killed from outside.
 """
 
 import contextlib
+import faulthandler
 import fcntl
 import itertools
 import logging
@@ -23,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from bq.serving.suspects import DEATHS, Suspect
+from bq.serving.suspects import FATAL, LIMIT, UNEXPLAINED, Suspect
 
 _log = logging.getLogger(__name__)
 
@@ -57,15 +61,23 @@ class BlackBox:
         self._folder = folder
         self._own = folder / f"under_way.{secrets.token_hex(4)}"
         self._file: int | None = None
+        self._words: int | None = None
         self._slots = itertools.count()
         self._local = threading.local()
 
-    def read(self, world: str, now: float) -> tuple[dict[str, Suspect], list[str]]:
-        """Give what is kept of this world, and the names that were under way when other processes died.
+    def read(self, world: str, now: float) -> tuple[dict[str, Suspect], dict[str, int]]:
+        """Give what is kept of this world, and what other processes' deaths count against who was under way.
 
         The files of the dead are there until `keep` has been called: a death in between changes nothing.
         """
-        return self._kept(world, now), [name for path in self._of_the_dead() for name in _names(path)]
+        against: dict[str, int] = {}
+        for path in self._of_the_dead():
+            words = _last_words(path)
+            if words:
+                _log.error("the process died: %s", words)
+            for name in set(_names(path)):
+                against[name] = against.get(name, 0) + (FATAL if words else UNEXPLAINED)
+        return self._kept(world, now), against
 
     def keep(self, world: str, suspects: Mapping[str, Suspect]) -> None:
         """Replace what is kept, and remove the files of the dead, which it takes into account."""
@@ -76,6 +88,7 @@ class BlackBox:
                 beside.replace(self._path)
             for path in self._of_the_dead():
                 path.unlink()
+                _words_of(path).unlink(missing_ok=True)
         except OSError as error:
             self._failed(error)
 
@@ -85,8 +98,16 @@ class BlackBox:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._own, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._words = os.open(_words_of(self._own), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            faulthandler.enable(self._words)
         except OSError as error:
             self._failed(error)
+
+    def confess(self, words: str) -> None:
+        """Leave last words: the process is going to end itself because of what is under way."""
+        if self._words is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._words, words.encode())
 
     @contextlib.contextmanager
     def under_way(self, names: Sequence[str]) -> Iterator[None]:
@@ -99,11 +120,16 @@ class BlackBox:
 
     def close(self, clean: bool) -> None:
         """Let go of the file; after a clean end it says nothing about anybody."""
+        if self._words is not None:
+            faulthandler.disable()
+            words, self._words = self._words, None
+            os.close(words)
         if self._file is None:
             return
         if clean:
-            with contextlib.suppress(OSError):
-                self._own.unlink()
+            for path in (self._own, _words_of(self._own)):
+                with contextlib.suppress(OSError):
+                    path.unlink()
         file, self._file = self._file, None
         os.close(file)
 
@@ -137,8 +163,8 @@ class BlackBox:
         if kept.world != world:
             return {}
         fresh = {name: one for name, one in kept.suspects.items() if now - one.last < KEEP_S}
-        lapsed = {name: one for name, one in kept.suspects.items() if name not in fresh and one.deaths >= DEATHS}
-        return fresh | {name: Suspect(DEATHS - 1, now) for name in lapsed}
+        lapsed = {name: one for name, one in kept.suspects.items() if name not in fresh and one.points >= LIMIT}
+        return fresh | {name: Suspect(LIMIT - FATAL, now) for name in lapsed}
 
     def _of_the_dead(self) -> list[Path]:
         dead = []
@@ -153,6 +179,17 @@ class BlackBox:
                 finally:
                     os.close(file)
         return dead
+
+
+def _words_of(path: Path) -> Path:
+    return path.with_name(path.name.replace("under_way", "last_words"))
+
+
+def _last_words(path: Path) -> str:
+    try:
+        return _words_of(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _names(path: Path) -> list[str]:

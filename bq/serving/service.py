@@ -130,7 +130,7 @@ class Service:
         self.snapshot_failures = 0
         self.boot_failure: BaseException | None = None
         limit = memory.limit_bytes(settings.memory_mib)
-        self.upkeep = Upkeep(self.cache, self.variants, self.batcher, self.pools, limit, clock, leave)
+        self.upkeep = Upkeep(self.cache, self.variants, self.batcher, self.pools, limit, clock, self._leave_stuck)
         self._ready = False
         self._lag_s = 0.0
         self._is_open = False
@@ -286,6 +286,10 @@ class Service:
         if self.suspects.known:
             names = ", ".join(sorted(self.suspects.known)[:20])
             _log.warning("%d tickers were being analysed when the process died: %s", len(self.suspects.known), names)
+
+    def _leave_stuck(self, code: int) -> None:
+        self.black_box.confess("a slice hung")
+        self._leave(code)
 
     def _keep_suspects(self) -> None:
         self.pools.aside(self.black_box.keep, self.desk.world, dict(self.suspects.known))

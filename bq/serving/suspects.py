@@ -9,18 +9,21 @@ from typing import Any, Final
 
 from bq.errors import Problem
 
-DEATHS: Final = 3
-"""Deaths of the process after which a key is condemned.
+FATAL: Final = 4
+"""What a death of the process that it died of itself, by a fault or by a slice that hung, counts against a key."""
 
-The first may have been in company, and any of them may have had another reason: an operator, a machine short of memory.
-The later ones happened while nothing else was computed."""
+UNEXPLAINED: Final = 1
+"""What one counts that may have come from outside: an operator, a machine short of memory."""
+
+LIMIT: Final = 3 * FATAL
+"""Where a key is condemned. Its first death may have been in company; it was computed alone when it came to others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
     """What is held against a name."""
 
-    deaths: int
+    points: int
     last: float  # seconds since 1970
 
 
@@ -36,24 +39,24 @@ class Suspects:
     """
 
     def __init__(
-        self, name: Callable[[Any], str] = str, on_change: Callable[[], object] = lambda: None, limit: int = DEATHS
+        self, name: Callable[[Any], str] = str, on_change: Callable[[], object] = lambda: None, limit: int = LIMIT
     ) -> None:
         self.known: dict[str, Suspect] = {}
         self._name = name
         self._on_change = on_change
         self._limit = limit
 
-    def accuse(self, before: Mapping[str, Suspect], under_way: Iterable[str], now: float) -> None:
-        """Take up what was known, and count one death more against each of those that were under way."""
+    def accuse(self, before: Mapping[str, Suspect], under_way: Mapping[str, int], now: float) -> None:
+        """Take up what was known, and count points against those that were under way."""
         self.known = dict(before)
-        for name in set(under_way):
+        for name, points in under_way.items():
             old = self.known.get(name)
-            self.known[name] = Suspect(1 if old is None else old.deaths + 1, now)
+            self.known[name] = Suspect(points if old is None else old.points + points, now)
 
     @property
     def condemned(self) -> int:
         """How many are not computed any more."""
-        return sum(suspect.deaths >= self._limit for suspect in self.known.values())
+        return sum(suspect.points >= self._limit for suspect in self.known.values())
 
     def suspects(self, key: Any) -> bool:
         """Tell whether a key is to be computed while nothing else is."""
@@ -62,9 +65,9 @@ class Suspects:
     def verdict(self, key: Any) -> Problem | None:
         """Give the problem that stands in for a key that is not computed any more."""
         suspect = self.known.get(self._name(key)) if self.known else None
-        if suspect is None or suspect.deaths < self._limit:
+        if suspect is None or suspect.points < self._limit:
             return None
-        text = f"The server died {suspect.deaths} times while it analysed this ticker. This is a defect."
+        text = "The server died again and again while it analysed this ticker. This is a defect."
         return Problem("compute_failed", text)
 
     def acquit(self, keys: Iterable[Any]) -> None:

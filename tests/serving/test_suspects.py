@@ -7,7 +7,7 @@ import pytest
 
 from bq.serving.blackbox import KEEP_S, BlackBox
 from bq.serving.flights import Rank
-from bq.serving.suspects import DEATHS, Suspect, Suspects
+from bq.serving.suspects import FATAL, LIMIT, UNEXPLAINED, Suspect, Suspects
 from tests.serving.fakes import running
 from tests.serving.loop import run
 from tests.serving.processes import process
@@ -17,7 +17,7 @@ from tests.serving.test_faults import finished, metric
 
 def room_with(known: dict[str, Suspect], **limits) -> Room:
     suspects = Suspects()
-    suspects.accuse(known, (), 0.0)
+    suspects.accuse(known, {}, 0.0)
     return Room(suspects=suspects, compute_slots=2, **limits)
 
 
@@ -69,7 +69,7 @@ def test_a_suspect_that_is_computed_is_cleared():
 
 def test_a_condemned_key_is_answered_and_not_computed():
     async def main():
-        room = room_with({"C": Suspect(DEATHS, 0.0)})
+        room = room_with({"C": Suspect(LIMIT, 0.0)})
         assert await room.answers("ABC") == ["a", "b", "compute_failed"]
         assert "C" not in [key for _, keys in room.slices for key in keys]
         assert room.batcher.flights == 0
@@ -93,10 +93,11 @@ def test_a_suspect_that_hangs_is_found_as_soon_as_a_request_would_be():
     run(main())
 
 
-def died(folder, *slices):
-    """Leave the file of a process that died with these slices under way."""
+def died(folder, *slices, words=""):
+    """Leave the files of a process that died with these slices under way."""
     box = BlackBox(folder)
     box.open()
+    box.confess(words)
     held = [box.under_way(names) for names in slices]
     for index, one in enumerate(held):
         box._local.slot = index
@@ -113,7 +114,7 @@ def test_what_was_under_way_at_a_death_is_told_and_what_was_done_is_not(tmp_path
         pass
     other.close(clean=False)
 
-    assert BlackBox(tmp_path).read("w", 0.0) == ({}, ["A", "B", "C"])
+    assert BlackBox(tmp_path).read("w", 0.0) == ({}, {"A": 1, "B": 1, "C": 1})
     assert len(held) == 2
 
 
@@ -121,29 +122,31 @@ def test_a_process_that_lives_is_not_taken_for_a_dead_one(tmp_path):
     box = BlackBox(tmp_path)
     box.open()
     with box.under_way(["A"]):
-        assert BlackBox(tmp_path).read("w", 0.0) == ({}, [])
+        assert BlackBox(tmp_path).read("w", 0.0) == ({}, {})
     box.close(clean=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_deaths_add_up_over_restarts_in_one_world_and_are_forgotten_in_another(tmp_path):
-    for deaths in range(1, DEATHS + 1):
-        held = died(tmp_path, ["A"])
+@pytest.mark.parametrize(("words", "points"), [("Fatal Python error: Aborted", FATAL), ("", UNEXPLAINED)])
+def test_deaths_add_up_over_restarts_in_one_world_and_are_forgotten_in_another(tmp_path, words, points):
+    """Three by its own doing condemn; being killed from outside has to happen far more often."""
+    for deaths in range(1, LIMIT // points + 1):
+        held = died(tmp_path, ["A"], words=words)
         box, suspects = BlackBox(tmp_path), Suspects()
         suspects.accuse(*box.read("w", 100.0), 100.0)
-        assert suspects.known == {"A": Suspect(deaths, 100.0)}
+        assert suspects.known == {"A": Suspect(deaths * points, 100.0)}
+        assert suspects.condemned == (deaths * points >= LIMIT)
         box.keep("w", suspects.known)
         del held
     assert suspects.verdict("A").code == "compute_failed"
-    assert suspects.condemned == 1
     assert [path.name for path in tmp_path.iterdir()] == ["suspects.json"]
-    assert BlackBox(tmp_path).read("other", 100.0) == ({}, [])
+    assert BlackBox(tmp_path).read("other", 100.0) == ({}, {})
 
 
 def test_deaths_with_an_analysis_in_between_condemn_nobody(tmp_path):
     """An operator kills the process again and again: whoever was under way is computed apart, and cleared."""
-    for _ in range(DEATHS + 1):
-        held = died(tmp_path, ["A"])
+    for _ in range(4):
+        held = died(tmp_path, ["A"], words="Fatal")
         box, suspects = BlackBox(tmp_path), Suspects()
         suspects.accuse(*box.read("w", 100.0), 100.0)
         assert suspects.suspects("A")
@@ -154,10 +157,10 @@ def test_deaths_with_an_analysis_in_between_condemn_nobody(tmp_path):
 
 
 def test_a_suspicion_lapses_and_the_condemned_are_tried_once_more(tmp_path):
-    BlackBox(tmp_path).keep("w", {"A": Suspect(DEATHS + 2, 0.0), "B": Suspect(1, 0.0), "C": Suspect(1, KEEP_S)})
+    BlackBox(tmp_path).keep("w", {"A": Suspect(LIMIT + 2, 0.0), "B": Suspect(1, 0.0), "C": Suspect(1, KEEP_S)})
     kept, _ = BlackBox(tmp_path).read("w", KEEP_S + 1.0)
 
-    assert kept == {"A": Suspect(DEATHS - 1, KEEP_S + 1.0), "C": Suspect(1, KEEP_S)}
+    assert kept == {"A": Suspect(LIMIT - FATAL, KEEP_S + 1.0), "C": Suspect(1, KEEP_S)}
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x05", b"\xff\xff\xff\x7f[]", b"\x04\x00\x00\x00[1,2]"])
@@ -165,7 +168,7 @@ def test_a_damaged_file_says_nothing(tmp_path, damage):
     (tmp_path / "under_way.dead").write_bytes(damage)
     (tmp_path / "suspects.json").write_bytes(b"{")
 
-    assert BlackBox(tmp_path).read("w", 0.0) == ({}, [])
+    assert BlackBox(tmp_path).read("w", 0.0) == ({}, {})
 
 
 async def test_an_orderly_end_leaves_no_suspects(tmp_path):
@@ -185,7 +188,7 @@ async def test_a_ticker_that_kills_the_process_does_not_keep_a_task_from_its_end
             assert response.status == 202
             location = response.headers["Location"]
         assert await server.ended() == -signal.SIGABRT
-    for _ in range(DEATHS - 1):
+    for _ in range(2):
         async with process(tmp_path, "abort") as (server, client):
             assert await server.ended() == -signal.SIGABRT
     async with process(tmp_path, "abort") as (server, client):

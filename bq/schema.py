@@ -433,7 +433,13 @@ class Risk(Struct, frozen=True):
     ev_market: float | None
     ev_forecast: float
     ev_empirical: float | None
-    ev_worst: Annotated[float, Meta(description="lowest of the measures, minus one standard error")]
+    ev_worst: Annotated[
+        float,
+        Meta(
+            description="lowest of the measures, minus one standard error; by the market's own measure every position "
+            "loses its costs, so that this is negative for one worth buying, too: ev_bound decides"
+        ),
+    ]
     ev_shrunk: Annotated[
         float | None,
         Meta(description="expected value shrunk for having picked the best of many; null without a search"),
@@ -493,13 +499,14 @@ class Search(Struct, frozen=True):
 
     examined: Annotated[int, Meta(description="every K1 < K2 < K3 of every usable expiry 7 to 60 days away")]
     passed: Annotated[int, Meta(description="those left by the filters, and ranked")]
-    positive: Annotated[int, Meta(description="those whose bound is positive at their quotes")]
+    positive: Annotated[int, Meta(description="those whose ev_bound is positive")]
     rejected: Annotated[list[Reason], Meta(description="how many fell to each filter")]
     front_size: Annotated[
         int,
         Meta(
-            description="candidates that no other of their expiry beats in score, probability and liquidity, among its "
-            "256 best by score; `candidates` has the best of all"
+            description="candidates that no other of their expiry equals or beats in all of score, probability, "
+            "liquidity and risk (standard deviation over maximum loss), among its 256 best by score; `candidates` has "
+            "the best of all"
         ),
     ]
 

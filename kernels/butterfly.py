@@ -44,8 +44,7 @@ class Candidates(NamedTuple):
     front: Butterflies
     """The Pareto front, best first: no other is as good in all of score, least pop, spread / max_loss and risk.
 
-    The risk is the maximum loss over what the score is divided by: how many standard deviations of the profit the worst
-    outcome lies away. By `per="max_loss"` it is 1 for all, and does not count.
+    The risk is the standard deviation of the profit over the maximum loss; by `per="max_loss"` it does not count.
     """
     combinations: I64
     """All K1 < K2 < K3 of the row."""
@@ -127,7 +126,7 @@ def search(
     The expected payoff of the put form is the second difference of put values over strikes (Breeden & Litzenberger
     1978); the probability of a profit is the distribution function between the break-evens. So each combination costs
     a few additions and two look-ups per measure. Score: the least over the measures of (ev - `limits.errors` se),
-    per unit of maximum loss.
+    less luck with the quotes, per unit of maximum loss or standard deviation.
 
     `ev_shrunk` is the empirical-Bayes posterior mean over the eligible combinations of the expiry (Efron & Morris
     1973; immune to the choice of the maximum, Efron 2011): with x = ev / max_loss, x shrinks towards the prior mean by
@@ -205,6 +204,7 @@ class _Layout(NamedTuple):
     value: F64
     square: F64
     shift: F64
+    smile: F64
     cdf: F64
     present: Bool
     over_paths: F64
@@ -228,11 +228,13 @@ def _lay_out(book: Book, tables: Tables, limits: Limits, per_sd: bool) -> _Layou
     terms[:, lanes.LEAST_LOSS] = limits.loss_in_fees * book.fees
     terms[:, lanes.POP_LOW], terms[:, lanes.POP_HIGH] = limits.pop_low, limits.pop_high
     terms[:, lanes.ERRORS], terms[:, lanes.REWARD], terms[:, lanes.PER_SD] = limits.errors, limits.reward_share, per_sd
+    terms[:, lanes.MOST_LUCK] = np.where(tables.smiles, np.inf, 0.0)
     return _Layout(
         np.stack(book[: lanes.POP_FROM]),
         _ready(tables.put_value),
         _ready(square),
         _ready(tables.put_shift),
+        _ready(tables.smile_value),
         _ready(tables.cdf),
         _ready(tables.present),
         _ready(tables.over_paths),

@@ -43,9 +43,11 @@ class Butterflies(NamedTuple):
     pop: F64
     """(n, k, J): probability of a profit."""
     ev_lcb: F64
-    """The least of ev - errors * ev_se over the measures."""
+    """The least of ev - errors * ev_se over the measures, less the luck."""
+    luck: F64
+    """By how much the middle of its quotes is below the smile's value, at least 0; 0 without a smile."""
     score: F64
-    """ev_lcb / max_loss: what the search ranks by."""
+    """ev_lcb / max_loss."""
     spread: F64
     """Half spreads paid on the four options of the chosen form, together."""
     ev_shrunk: F64
@@ -96,6 +98,11 @@ def describe(book: Book, tables: Tables, index: I64, errors: float) -> Butterfli
     ev_lcb = np.where(
         real, np.take_along_axis(lcb, worst_measure(lcb), axis=2)[..., 0] if lcb.shape[2] else np.nan, np.nan
     )
+    spread = np.choose(form, spreads)
+    smile = _at(tables.smile_value, index)
+    luck = d * (smile[0] + (smile[2] - 2.0 * smile[1])) - (cost - book.fees[:, None]) + spread
+    luck = np.where(real, np.where(tables.smiles[:, None], np.maximum(luck, 0.0), 0.0), np.nan)
+    ev_lcb -= luck
     chosen = np.where(real, form, -1)
     return Butterflies(
         legs=np.where(real[..., None], index, -1),
@@ -112,8 +119,9 @@ def describe(book: Book, tables: Tables, index: I64, errors: float) -> Butterfli
         pnl_sd=pnl_sd,
         pop=pop,
         ev_lcb=ev_lcb,
+        luck=luck,
         score=ev_lcb / max_loss,
-        spread=np.where(real, np.choose(form, spreads), np.nan),
+        spread=np.where(real, spread, np.nan),
         ev_shrunk=np.full(cost.shape, np.nan),
     )
 

@@ -48,6 +48,9 @@ class Measures(NamedTuple):
     """(J, n, m): E[max(K - S, 0)**2]; without it the standard deviation of the P&L is unknown (NaN)."""
     paths: npt.ArrayLike | None = None
     """(J,) or (J, n): independent draws behind a simulated measure (its error needs put_square); inf for a formula."""
+    smile_value: npt.ArrayLike | None = None
+    """(n, m): E[max(K - S, 0)] by the smile through the quotes. What the middle of a butterfly's quotes costs less than
+    that is luck with a quote, or a mistake, and is taken off its lower bound. NaN throughout a row: nothing is."""
 
 
 class Limits(NamedTuple):
@@ -94,6 +97,8 @@ class Tables(NamedTuple):
     grid_low: F64
     grid_step: F64
     over_paths: F64
+    smile_value: F64
+    smiles: Bool
     present: Bool
     good: Bool
 
@@ -157,6 +162,9 @@ def read_measures(measures: Measures, book: Book) -> Tables:
         if square is None and np.isfinite(paths).any():
             raise ValueError("the error of a simulated measure needs put_square")
     listed = ~np.isnan(book.strike)
+    smile = np.full((n, m), np.nan) if measures.smile_value is None else np.asarray(measures.smile_value, np.float64)
+    if smile.shape != (n, m):
+        raise ValueError(f"expected smile_value of shape {(n, m)}, got {smile.shape}")
     complete = (np.isfinite(value) | ~listed).all(axis=2) & np.isfinite(cdf).all(axis=2)
     complete &= (np.isfinite(shift) | ~listed).all(axis=(0, 3)) & (paths > 0.0)
     if square is not None:
@@ -164,4 +172,7 @@ def read_measures(measures: Measures, book: Book) -> Tables:
     absent = (np.isnan(value) | ~listed).all(axis=2) & np.isnan(cdf).all(axis=2)
     good = (complete | absent).all(axis=0) & complete.any(axis=0)
     good &= np.isfinite(low) & (step > 0.0) & (step < np.inf)
-    return Tables(value, square, shift, cdf, low, step, 1.0 / np.where(paths > 0.0, paths, np.nan), complete, good)
+    smiles = (np.isfinite(smile) | ~listed).all(axis=1)
+    good &= smiles | (np.isnan(smile) | ~listed).all(axis=1)
+    over = 1.0 / np.where(paths > 0.0, paths, np.nan)
+    return Tables(value, square, shift, cdf, low, step, over, smile, smiles, complete, good)

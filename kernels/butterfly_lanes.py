@@ -24,16 +24,17 @@ HALF_CALL: Final = 5
 HALF_PUT: Final = 6
 POP_FROM: Final = 7  # between these distances of the break-evens from the middle the probability is within its limits
 POP_TO: Final = 8
-FIRST_MEASURE: Final = 9
+SMILE: Final = 9
+FIRST_MEASURE: Final = 10
 # A measure's columns: put values, their squares, and what each source of error changes, three at least.
 LEAST_SHIFTS: Final = 3
 
 CHUNK: Final = 64
 # Columns of a chunk of lower strikes.
-COST, LOSS, LEFT, _VARIANCE, FIRST, _EV, _SE, LCB, LANE_SUM_X, LANE_SUM_XX, LANE_SUM_SE2 = (
-    np.uint64(CHUNK * column) for column in range(11)
+COST, LOSS, LEFT, _VARIANCE, FIRST, _EV, _SE, LCB, LANE_SUM_X, LANE_SUM_XX, LANE_SUM_SE2, _LUCK = (
+    np.uint64(CHUNK * column) for column in range(12)
 )
-LINE: Final = 11 * CHUNK
+LINE: Final = 12 * CHUNK
 
 # Terms of an expiry.
 FEES: Final = 0
@@ -46,13 +47,16 @@ POP_HIGH: Final = 6
 ERRORS: Final = 7
 REWARD: Final = 8
 PER_SD: Final = 9
-TERMS: Final = 10
+MOST_LUCK: Final = 10  # infinite, or 0 where there is no smile to say what is luck
+TERMS: Final = 11
 # Counts of a chunk, each in 12 bits of one number.
 BITS: Final = 12
 ONES: Final = (1 << BITS) - 1
 _UNIT: Final = tuple(1 << BITS * place for place in range(5))
 
 _U_BUY_CALL, _U_BUY_PUT = np.uint64(STRIDE * BUY_CALL), np.uint64(STRIDE * BUY_PUT)
+_U_HALF_CALL, _U_HALF_PUT = np.uint64(STRIDE * HALF_CALL), np.uint64(STRIDE * HALF_PUT)
+_U_SMILE = np.uint64(STRIDE * SMILE)
 _U_SQUARE, _U_SHIFT_0, _U_SHIFT_1, _U_SHIFT_2 = (np.uint64(STRIDE * column) for column in range(1, 5))
 
 
@@ -71,6 +75,10 @@ def price_lanes(t: F64, low: F64, line: F64, width: int, b: int, c: int, terms: 
     iron_bc = t[BUY_CALL * STRIDE + c] - t[SELL_PUT * STRIDE + b] - t[SELL_CALL * STRIDE + b] + d * high_wing
     two_from, two_to = t[POP_FROM * STRIDE + b], t[POP_TO * STRIDE + b]
     left_from, left_to, right_from, right_to = ends[0] - k2, ends[1] - k2, k2 - ends[2], k2 - ends[3]
+    half_call = t[HALF_CALL * STRIDE + c] + 2.0 * t[HALF_CALL * STRIDE + b]
+    half_put = t[HALF_PUT * STRIDE + c] + 2.0 * t[HALF_PUT * STRIDE + b]
+    half_iron = t[HALF_CALL * STRIDE + c] + t[HALF_PUT * STRIDE + b] + t[HALF_CALL * STRIDE + b]
+    smile, most_luck = t[SMILE * STRIDE + c] - 2.0 * t[SMILE * STRIDE + b], terms[MOST_LUCK]
     counts = 0
     for lane in range(width):
         i = np.uint64(lane)
@@ -79,7 +87,12 @@ def price_lanes(t: F64, low: F64, line: F64, width: int, b: int, c: int, terms: 
         call = low[i + _U_BUY_CALL] + call_bc + d * tail
         put = low[i + _U_BUY_PUT] + put_bc
         iron = low[i + _U_BUY_PUT] + iron_bc
-        cost = min(min(call, put), iron) + fees
+        cheapest = min(min(call, put), iron)
+        half = low[i + _U_HALF_PUT] + (half_put if put == cheapest else half_iron)
+        half = low[i + _U_HALF_CALL] + half_call if call == cheapest else half
+        luck = d * (low[i + _U_SMILE] + smile) - cheapest + half
+        line[i + _LUCK] = min(max(luck, 0.0), most_luck)
+        cost = cheapest + fees
         cost = cost if low_wing > 0.0 else math.inf
         loss = cost - d * min(tail, 0.0)
         executable = cost < math.inf
@@ -87,11 +100,11 @@ def price_lanes(t: F64, low: F64, line: F64, width: int, b: int, c: int, terms: 
         large = risks & (loss >= least_loss)
         stays = large & (peak - cost >= reward * loss)
         x = cost * over
-        half = high_wing - x
+        reach = high_wing - x
         begin, end = (left_from if x <= tail else two_from), (left_to if x <= tail else two_to)
         begin, end = (right_from if x <= 0.0 else begin), (right_to if x <= 0.0 else end)
-        near = stays & ((abs(half - begin) <= band) | (abs(half - end) <= band))
-        inside = stays & (half > begin) & (half < end)
+        near = stays & ((abs(reach - begin) <= band) | (abs(reach - end) <= band))
+        inside = stays & (reach > begin) & (reach < end)
         counts += (
             (_UNIT[0] if executable else 0)
             + (_UNIT[1] if risks else 0)
@@ -190,7 +203,8 @@ def sum_lanes(line: F64, width: int, threshold: float) -> int:
         i = np.uint64(lane)
         left = line[i + LEFT] > 0.0
         over = 1.0 / line[i + LOSS]
-        x, se, lcb = line[i + _EV] * over, line[i + _SE] * over, line[i + LCB]
+        x, se, lcb = line[i + _EV] * over, line[i + _SE] * over, line[i + LCB] - line[i + _LUCK]
+        line[i + LCB] = lcb
         line[i + LANE_SUM_X] += x if left else 0.0
         line[i + LANE_SUM_XX] += x * x if left else 0.0
         line[i + LANE_SUM_SE2] += se * se if left else 0.0
@@ -207,7 +221,8 @@ def sum_sd_lanes(line: F64, width: int, beyond: float) -> int:
         i = np.uint64(lane)
         left = line[i + LEFT] > 0.0
         over = 1.0 / line[i + LOSS]
-        x, se, lcb = line[i + _EV] * over, line[i + _SE] * over, line[i + LCB]
+        x, se, lcb = line[i + _EV] * over, line[i + _SE] * over, line[i + LCB] - line[i + _LUCK]
+        line[i + LCB] = lcb
         line[i + LANE_SUM_X] += x if left else 0.0
         line[i + LANE_SUM_XX] += x * x if left else 0.0
         line[i + LANE_SUM_SE2] += se * se if left else 0.0

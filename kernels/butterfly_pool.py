@@ -11,7 +11,7 @@ from kernels._arrays import F64, I64
 from kernels._jit import helper, scalar
 
 # Columns of a kept butterfly: lower, middle and upper strike (columns of the table), score, probability; then, of all
-# kept at the end, half spreads over maximum loss and maximum loss over what the score is divided by.
+# kept at the end, half spreads and what the score is divided by, both over the maximum loss.
 SCORE: Final = 3
 POP: Final = 4
 SPREAD: Final = 5

@@ -44,6 +44,7 @@ from kernels.butterfly_lanes import (
     LEFT,
     LINE,
     LOSS,
+    MOST_LUCK,
     ONES,
     PER_SD,
     PER_STEP,
@@ -52,6 +53,7 @@ from kernels.butterfly_lanes import (
     POP_LOW,
     SELL_CALL,
     SELL_PUT,
+    SMILE,
     STRIDE,
     STRIKE,
     expect_exact_lanes,
@@ -193,7 +195,7 @@ def _complete(t: F64, kept: F64, terms: F64, cells: F64, measures: int) -> None:
     cost, loss, divisor = kept[POP], kept[SPREAD], kept[RISK]
     kept[POP] = probability(t, a, b, c, cost, terms, cells, measures)
     kept[SPREAD] = spread_of(t, a, b, c, terms[DISCOUNT]) / loss
-    kept[RISK] = loss / divisor
+    kept[RISK] = divisor / loss
 
 
 @helper
@@ -207,6 +209,7 @@ def _lay_out(
     value: F64,
     square: F64,
     shift: F64,
+    smile: F64,
     cdf: F64,
     present: Bool,
     terms: F64,
@@ -223,6 +226,9 @@ def _lay_out(
     for column in range(POP_FROM):
         for i in range(n):
             t[column * STRIDE + i] = book[column, row, used[i]]
+    if terms[MOST_LUCK] > 0.0:
+        for i in range(n):
+            t[SMILE * STRIDE + i] = smile[row, used[i]]
     measures = present[:, row].sum()
     points = cdf.shape[2]
     place = 0
@@ -250,7 +256,7 @@ def _lay_out(
 
 @kernel(
     "void(int64[::1], float64[:, :, ::1], float64[:, :, ::1], float64[:, :, ::1], float64[:, :, :, ::1],"
-    "float64[:, :, ::1], boolean[:, ::1], float64[:, ::1], float64[:, ::1], int64, int64,"
+    "float64[:, ::1], float64[:, :, ::1], boolean[:, ::1], float64[:, ::1], float64[:, ::1], int64, int64,"
     "int64[:, :, ::1], int64[:, :, ::1], int64[:, :, ::1], float64[:, ::1], float64[:, ::1])",
     fast=frozenset(),
 )
@@ -260,6 +266,7 @@ def search_rows(
     value: F64,
     square: F64,
     shift: F64,
+    smile: F64,
     cdf: F64,
     present: Bool,
     over_paths: F64,
@@ -293,7 +300,7 @@ def search_rows(
                 used[n] = i
                 n += 1
         measures = _lay_out(
-            book, used, n, factors, columns, row, value, square, shift, cdf, present, terms[row], t, cells
+            book, used, n, factors, columns, row, value, square, shift, smile, cdf, present, terms[row], t, cells
         )
         place = 0
         for j in range(value.shape[0]):

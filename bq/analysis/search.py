@@ -9,9 +9,10 @@ its neighbours gives no credit: that is what the best of thousands would otherwi
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from bq.analysis import design, smiles
 from bq.analysis.design import Design
@@ -20,7 +21,7 @@ from bq.analysis.risk import DRIFT_SHARPE, SIMULTANEOUS_95
 from bq.analysis.slices import Slice
 from bq.market.source import F64
 from bq.schema import Reason
-from kernels import butterfly, terminal, terminal_returns
+from kernels import butterfly, density, terminal_returns
 
 POINTS: Final = 1025
 REACH: Final = 6.0  # standard deviations that the grid of the distribution functions covers
@@ -28,7 +29,7 @@ TOP, FRONT, SHOWN = 10, 32, 6
 POOL: Final = 256  # best of an expiry among which its front is found
 REWARD_SHARE: Final = 0.5
 """Least maximum profit over maximum loss: 35 dollars at risk for 4, with a wing at the last strike, is no butterfly."""
-_FORECAST, _EMPIRICAL, _MARKET = 0, 1, 2
+_FORECAST: Final = 0  # the first of the two opinions; the other is the history
 
 
 class Choice(NamedTuple):
@@ -39,12 +40,13 @@ class Choice(NamedTuple):
     score: float  # lower bound of the expected profit, luck with the quotes taken off, over its standard deviation
     ev_shrunk: float
     spread_share: float  # half spreads over the maximum loss
+    risk: float  # standard deviation of the profit over the maximum loss
 
 
 class Found(NamedTuple):
     """What the search of one ticker came to."""
 
-    choices: list[Choice]  # the Pareto front of score, probability and liquidity; the best first
+    choices: list[Choice]  # the Pareto front of score, probability, liquidity and risk; the best first
     front_size: int  # of the expiries' fronts together
     examined: int
     passed: int
@@ -80,84 +82,90 @@ def look(slices: Sequence[Slice], outlooks: Sequence[Outlook], fee: float) -> di
     if not slices:
         return {}
     quotes = _quotes(slices)
-    measures = _measures(slices, outlooks, np.asarray(quotes.strike))
+    strike = np.asarray(quotes.strike)
+    opinions = _opinions(slices, outlooks, strike)
     discount = np.array([s.discount for s in slices])
-    limits = butterfly.Limits(errors=SIMULTANEOUS_95, reward_share=REWARD_SHARE)
-    opinions = butterfly.Measures(
-        np.asarray(measures.put_value)[:_MARKET],
-        np.asarray(measures.cdf)[:_MARKET],
-        measures.grid_low,
-        measures.grid_step,
-        None if measures.put_shift is None else np.asarray(measures.put_shift)[:, :_MARKET],
-        None if measures.put_square is None else np.asarray(measures.put_square)[:_MARKET],
-        None if measures.paths is None else np.asarray(measures.paths)[:_MARKET],
-    )
     result = butterfly.search(
         quotes,
         opinions,
         fee,
         discount,
-        limits=limits,
+        limits=butterfly.Limits(errors=SIMULTANEOUS_95, reward_share=REWARD_SHARE),
         top=TOP,
         front=FRONT,
         front_capacity=POOL,
         arbitrages=0,
         per="sd",
     )
-    legs = np.concatenate([result.best.legs, result.front.legs], axis=1)
-    kept = butterfly.evaluate(quotes, measures, legs, fee, discount, limits=limits)
-    bound = np.concatenate([result.best.ev_lcb, result.front.ev_lcb], axis=1)
-    shrunk = np.concatenate([result.best.ev_shrunk, result.front.ev_shrunk], axis=1)
-    # What the quotes are cheaper than the smile's value, with the costs of trading added back.
-    luck = np.maximum(kept.ev[..., _MARKET] + kept.spread + 4.0 * fee, 0.0)
-    score = (bound - luck) / kept.pnl_sd[..., _FORECAST]
-    probability, illiquid = kept.pop[..., _FORECAST], kept.spread / kept.max_loss
+    listed = _listed(result)
+    counts = {name: getattr(result, name).tolist() for name in _COUNTS}
     by_owner: dict[int, list[int]] = {}
     for i, s in enumerate(slices):
         by_owner.setdefault(s.owner, []).append(i)
     found = {}
     for owner, rows in by_owner.items():
-        points = np.stack([score[rows], probability[rows], -illiquid[rows]], axis=-1).reshape(-1, 3)
-        places = [(row, column) for row in rows for column in range(legs.shape[1])]
-        front = pareto(points, most=2 * SHOWN)
-        choices = []
-        for i in front:
-            row, column = places[i]
-            choice = _choice(slices[row], kept, row, column, fee)
+        choices: list[Choice] = []
+        size = listed.points.shape[1]
+        # more than are shown: some may turn out to have no form that can be traded
+        for i in pareto(listed.points[rows].reshape(-1, listed.points.shape[2]), most=2 * SHOWN):
+            choice = _choice(slices[rows[i // size]], listed, (rows[i // size], i % size), fee)
             if choice is not None:
-                choices.append(
-                    Choice(
-                        slices[row],
-                        choice,
-                        float(score[row, column]),
-                        float(shrunk[row, column]),
-                        float(illiquid[row, column]),
-                    )
-                )
+                choices.append(choice)
             if len(choices) == SHOWN:
                 break
-        found[owner] = _found(result, rows, choices)
+        found[owner] = _found({name: sum(values[row] for row in rows) for name, values in counts.items()}, choices)
     return found
 
 
-def _found(result: butterfly.Candidates, rows: list[int], choices: list[Choice]) -> Found:
-    def count(name: str) -> int:
-        return int(getattr(result, name)[rows].sum())
+_COUNTS: Final = (
+    "front_size",
+    "combinations",
+    "executable",
+    "arbitrages",
+    "too_small",
+    "small_reward",
+    "pop_outside",
+    "eligible",
+    "positive",
+)
 
-    examined, executable = count("combinations"), count("executable")
+
+class _Listed(NamedTuple):
+    """The best of every slice and its front, (n, k) and more."""
+
+    legs: npt.NDArray[np.int64]
+    form: npt.NDArray[np.int8]
+    form_cost: F64
+    ev_shrunk: F64
+    points: F64
+    """(n, k, 4): score, probability, minus spread, minus risk; NaN where there are fewer."""
+
+
+def _listed(result: butterfly.Candidates) -> _Listed:
+    """Bring the best and the front together."""
+
+    def both(name: str) -> Any:
+        return np.concatenate([getattr(result.best, name), getattr(result.front, name)], axis=1)
+
+    max_loss, sd = both("max_loss"), both("pnl_sd")[..., _FORECAST]
+    sides = both("ev_lcb") / sd, both("pop")[..., _FORECAST], -both("spread") / max_loss, -sd / max_loss
+    return _Listed(both("legs"), both("form"), both("form_cost"), both("ev_shrunk"), np.stack(sides, axis=2))
+
+
+def _found(counts: dict[str, int], choices: list[Choice]) -> Found:
     rejected = [
-        Reason("no_executable_form", examined - executable),
-        Reason("cannot_lose_at_the_quotes", count("arbitrages")),
-        Reason("risk_below_twice_the_fees", count("too_small")),
-        Reason("reward_below_half_the_risk", count("small_reward")),
-        Reason("probability_outside_5_to_95_percent", count("pop_outside")),
+        Reason("no_executable_form", counts["combinations"] - counts["executable"]),
+        Reason("cannot_lose_at_the_quotes", counts["arbitrages"]),
+        Reason("risk_below_twice_the_fees", counts["too_small"]),
+        Reason("reward_below_half_the_risk", counts["small_reward"]),
+        Reason("probability_outside_5_to_95_percent", counts["pop_outside"]),
     ]
     return Found(
         choices,
-        count("front_size"),
-        examined,
-        count("eligible"),
-        count("positive"),
+        counts["front_size"],
+        counts["combinations"],
+        counts["eligible"],
+        counts["positive"],
         [reason for reason in rejected if reason.count],
     )
 
@@ -173,24 +181,23 @@ def pareto(points: F64, most: int) -> list[int]:
         Where to stop.
     """
     rows = np.flatnonzero(np.isfinite(points).all(axis=1))
-    order = rows[np.lexsort(tuple(-points[rows, j] for j in reversed(range(points.shape[1]))))]
-    front: list[int] = []
-    for row in order:
-        # Sorted by the first column: only earlier rows can beat this one.
-        if not front or not (points[front] >= points[row]).all(axis=1).any():
-            front.append(int(row))
-            if len(front) == most:
-                break
+    order = rows[np.lexsort(-points[rows].T[::-1])]
+    beaten = np.tri(order.size, k=-1, dtype=np.bool_)  # only by earlier rows: sorted by the first column
+    for column in points[order].T:
+        beaten &= column >= column[:, None]
+    front: list[int] = order[~beaten.any(axis=1)][:most].tolist()
     return front
 
 
-def _choice(s: Slice, kept: butterfly.Butterflies, row: int, column: int, fee: float) -> Design | None:
-    at = tuple(int(x) for x in kept.legs[row, column])
-    found = design.of_slice(s, at, fee, FORMS[kept.form[row, column]])  # type: ignore[arg-type]
+def _choice(s: Slice, listed: _Listed, at: tuple[int, int], fee: float) -> Choice | None:
+    lower, middle, upper = listed.legs[at].tolist()
+    found = design.of_slice(s, (lower, middle, upper), fee, FORMS[listed.form[at]])
     if found is None:
         return None
-    costs = np.sort(kept.form_cost[row, column])
-    return found._replace(saving=float(costs[1] - costs[0]) if math.isfinite(costs[1]) else 0.0)
+    _, second, _ = sorted(listed.form_cost[at].tolist())
+    saving = second - min(listed.form_cost[at].tolist()) if math.isfinite(second) else 0.0
+    score, _, spread, risk = listed.points[at].tolist()
+    return Choice(s, found._replace(saving=saving), score, float(listed.ev_shrunk[at]), -spread, -risk)
 
 
 def _quotes(slices: Sequence[Slice]) -> butterfly.Quotes:
@@ -202,8 +209,8 @@ def _quotes(slices: Sequence[Slice]) -> butterfly.Quotes:
     return butterfly.Quotes(*table)
 
 
-def _measures(slices: Sequence[Slice], outlooks: Sequence[Outlook], strike: F64) -> butterfly.Measures:
-    """Tabulate forecast, history and market at every strike, with what the forecast's two errors change."""
+def _opinions(slices: Sequence[Slice], outlooks: Sequence[Outlook], strike: F64) -> butterfly.Measures:
+    """Tabulate forecast and history at every strike, with what the forecast's two errors change."""
     n = len(slices)
     forward = np.array([s.forward for s in slices])
     tau = np.array([s.tau for s in slices])
@@ -220,20 +227,20 @@ def _measures(slices: Sequence[Slice], outlooks: Sequence[Outlook], strike: F64)
             history[i, : lengths[i]] = o.history
     empirical = terminal_returns.tabulate(history, forward, strike, low, step, POINTS, lengths=lengths)
     svi = smiles.stack(slices, splines=True)
-    market = terminal.smile(strike, low, step, svi, forward, points=POINTS)
     drift = (DRIFT_SHARPE * np.sqrt(tau))[:, None] * spread[:, None]
     # Up and down apart: where a butterfly neither gains nor loses by a small move of the volatility, it loses by either
     # large one, and the linear error alone would be sought out by the search for being 0.
-    shift = np.zeros((3, 3, n, strike.shape[1]))
+    shift = np.zeros((3, 2, n, strike.shape[1]))
     shift[0, _FORECAST] = math.sqrt(0.5) * (forecast.put_wider - forecast.put_value)
     shift[1, _FORECAST] = math.sqrt(0.5) * (forecast.put_narrower - forecast.put_value)
     shift[2, _FORECAST] = drift * forecast.by_mean
     return butterfly.Measures(
-        put_value=np.stack([forecast.put_value, empirical.put_value, market.put_value]),
-        cdf=np.stack([forecast.cdf, empirical.cdf, market.cdf]),
+        put_value=np.stack([forecast.put_value, empirical.put_value]),
+        cdf=np.stack([forecast.cdf, empirical.cdf]),
         grid_low=low,
         grid_step=step,
         put_shift=shift,
-        put_square=np.stack([forecast.put_square, empirical.put_square, market.put_square]),
-        paths=np.array([float(simulated.shape[1]), np.inf, np.inf]),
+        put_square=np.stack([forecast.put_square, empirical.put_square]),
+        paths=np.array([float(simulated.shape[1]), np.inf]),
+        smile_value=forward[:, None] * density.put_value(svi, np.log(strike / forward[:, None])),
     )

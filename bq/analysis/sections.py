@@ -1,6 +1,7 @@
 """The sections of the default answer that today's clients read: cycles, volatility, position, advice."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +28,10 @@ def risk_level(f: Findings) -> Any:
     return "LOW" if half < LOW_RISK else "MEDIUM" if half < MEDIUM_RISK else "HIGH"
 
 
-def fourier(f: Findings, signals: tuple[list[float], list[float]]) -> schema.Fourier:
-    """Write trend and significant cycles."""
+def fourier(
+    f: Findings, signals: tuple[list[float], list[float]], recommendation: str, reasons: Sequence[str]
+) -> schema.Fourier:
+    """Write trend and significant cycles, and in a sentence why this position: as the score recommends, and why."""
     i, c, t = f.row, f.cycles.cycles, f.cycles.trend
     columns = (c.period[i].tolist(), c.power[i].tolist(), c.power_share[i].tolist(), c.significant[i].tolist())
     periods = [
@@ -48,15 +51,15 @@ def fourier(f: Findings, signals: tuple[list[float], list[float]]) -> schema.Fou
         dominant_period_days=periods[0].period if periods else 30.0,
         period_strength=periods[0].power_pct if periods else 0.0,
         butterfly_type=f.design.position.form,
-        strategy_reason=_reason(f, bool(periods)),
+        strategy_reason=_reason(f, bool(periods), _standing(f, recommendation, reasons)),
         low_freq_signal=signals[0],
         mid_freq_signal=signals[1],
     )
 
 
-def _reason(f: Findings, cycle: bool) -> str:
+def _reason(f: Findings, cycle: bool, standing: str) -> str:
     p = f.design.position
-    where = f"{_standing(f)}: {p.lower:g}/{p.center:g}/{p.upper:g} for {f.design.expiry}"
+    where = f"{standing}: {p.lower:g}/{p.center:g}/{p.upper:g} for {f.design.expiry}"
     if f.design.source is None:
         how = "no usable quotes: priced from the forecast volatility on an assumed strike grid"
     elif f.design.saving > 0.0:
@@ -67,13 +70,22 @@ def _reason(f: Findings, cycle: bool) -> str:
     return f"{where}; {how}{noise}"
 
 
-def _standing(f: Findings) -> str:
+def _standing(f: Findings, recommendation: str, reasons: Sequence[str]) -> str:
     """Say what the position is among all candidates, and whether it is worth buying."""
     if f.found is None or not f.candidates:
         return "wings one standard deviation around the strike nearest the median forecast"
-    if f.risk.ev_bound is not None and f.risk.ev_bound > 0.0:
-        return f"best of {f.found.passed:,} candidates by the lower bound of its expected profit per dollar at risk"
-    why = "its edge lies within its error" if f.risk.ev_forecast > 0.0 else "it is not expected to earn its costs"
+    if recommendation in ("BUY", "STRONG_BUY"):
+        return f"best of {f.found.passed:,} candidates by the lower bound of its expected profit for its risk"
+    if f.risk.ev_forecast <= 0.0:
+        why = "it is not expected to earn its costs"
+    elif "expected_value_not_positive" in reasons:
+        why = "it is expected to earn no more than the luckiest of so many would seem to"
+    elif "edge_within_error" in reasons:
+        why = "its edge lies within its error"
+    elif "history_disagrees_with_forecast" in reasons:
+        why = "by its history it would not earn its costs"
+    else:
+        why = "too little else speaks for it"
     return f"nothing worth buying among {f.found.passed:,} candidates, here the best, and {why}"
 
 

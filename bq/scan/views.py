@@ -68,7 +68,13 @@ class RankRow(Struct, frozen=True, kw_only=True):
     profit_ratio: float
     prob_profit: Annotated[float | None, Meta(description="%, under the forecast")]
     ev_forecast: Annotated[float | None, Meta(description="$ a share")]
-    ev_worst: Annotated[float | None, Meta(description="$ a share, lowest measure less one standard error")]
+    ev_worst: Annotated[
+        float | None,
+        Meta(
+            description="$ a share, lowest measure less one standard error; by the market's own measure every position "
+            "loses its costs, so that a BUY may have a negative one"
+        ),
+    ]
     predicted_vol: Annotated[float, Meta(description="annual fraction")]
     current_iv: Annotated[float, Meta(description="annual fraction; predicted_vol where there is none")]
     vol_mispricing: Annotated[float, Meta(description="%; 0 without a chain")]

@@ -3,12 +3,16 @@
 import itertools
 import math
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import msgspec
 import numpy as np
 import pytest
 
 from bq import schema
-from bq.analysis import engine, search
+from bq.analysis import engine, report, score, search, sections
+from bq.analysis.findings import Findings
 from bq.market.files import FilesMarket
 from bq.market.source import Snapshot
 from bq.schema import Analysis, Candidate, Extended
@@ -94,11 +98,62 @@ def test_what_is_not_worth_buying_is_said_and_shown(analyses: list[Analysis]) ->
         bound = extended(a).risk.ev_bound
         assert bound is not None
         said = "nothing worth buying" in a.fourier.strategy_reason
-        assert said == (bound <= 0.0)
-        if said:
-            assert a.score.recommendation in ("NEUTRAL", "AVOID")
-            assert a.trade_suggestion.action in ("WATCH", "AVOID")
+        assert said == (a.score.recommendation in ("NEUTRAL", "AVOID"))
+        assert said == (a.trade_suggestion.action in ("WATCH", "AVOID"))
+        if bound <= 0.0:
+            assert said
             assert {"edge_within_error", "expected_value_not_positive"} & set(extended(a).score.reasons)
+
+
+WHY: dict[str, dict[str, float | bool]] = {
+    "not expected to earn its costs": {"ev_forecast": -0.1, "ev_bound": -0.3, "ev_shrunk": -0.1},
+    "the luckiest of so many": {"ev_forecast": 0.3, "ev_bound": 0.1, "ev_shrunk": -0.1},
+    "its edge lies within its error": {"ev_forecast": 0.3, "ev_bound": -0.1, "ev_shrunk": 0.2},
+    "by its history": {"ev_forecast": 0.3, "ev_bound": 0.1, "ev_shrunk": 0.2, "measures_agree": False},
+    "too little else speaks for it": {
+        "ev_forecast": 0.3,
+        "ev_bound": 0.1,
+        "ev_shrunk": 0.2,
+        "volatility_percentile": 99.0,
+    },
+    "best of": {"ev_forecast": 0.9, "ev_bound": 0.5, "ev_shrunk": 0.6, "vol_mispricing": 30.0},
+}
+
+
+@pytest.mark.parametrize("words", WHY)
+def test_the_reason_says_what_the_recommendation_rests_on(snapshots: list[Snapshot], words: str) -> None:
+    found: list[Findings] = []
+    write = report.write
+
+    def listen(findings: list[Findings], version: str) -> list[Any]:
+        found.extend(findings)
+        return write(findings, version)
+
+    with mock.patch.object(report, "write", listen):
+        engine.analyze(snapshots[:1])
+    evidence = score.Evidence(
+        ev_forecast=0.0,
+        ev_bound=None,
+        ev_error=0.05,
+        ev_shrunk=None,
+        max_loss=2.0,
+        vega=-0.1,
+        vol_mispricing=0.0,
+        volatility_percentile=10.0,
+        cycle_fit=None,
+        delta_share=0.0,
+        quotes=True,
+        grade="A",
+        measures_agree=True,
+        flags=(),
+    )._replace(**WHY[words])  # type: ignore[arg-type]
+    judged, limits = score.judge(evidence)
+    (f,) = found
+    risk = msgspec.structs.replace(f.risk, ev_forecast=float(evidence.ev_forecast))
+    f = f._replace(assessed=f.assessed._replace(risk=risk))
+    said = sections.fourier(f, ([], []), judged.recommendation, limits.reasons).strategy_reason
+    assert words in said
+    assert ("nothing worth buying" in said) == (judged.recommendation in ("NEUTRAL", "AVOID")) == (words != "best of")
 
 
 def test_every_expiry_in_the_horizon_and_every_triple_is_examined(
@@ -169,7 +224,7 @@ def test_no_form_is_cheaper_than_the_chosen_one(snapshots: list[Snapshot], analy
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    points = np.random.default_rng(3).random((200, 3)).round(1)
+    points = np.random.default_rng(3).random((200, 4)).round(1)
     points[7] = np.nan
     front = search.pareto(points, most=1000)
     rows = [points[i] for i in front]

@@ -460,7 +460,7 @@ def test_the_front_has_four_sides(chain):
     )
     best, count = result.best, result.eligible[0]
     sd = best.pnl_sd[0, :, 0]
-    sides = best.ev_lcb[0] / sd, best.pop[0].min(axis=1), -best.spread[0] / best.max_loss[0], -best.max_loss[0] / sd
+    sides = best.ev_lcb[0] / sd, best.pop[0].min(axis=1), -best.spread[0] / best.max_loss[0], -sd / best.max_loss[0]
     points = np.stack(sides, axis=1)[:count]
     place = {tuple(x): i for i, x in enumerate(best.legs[0, :count])}
     members = [place[tuple(x)] for x in result.front.legs[0] if x[0] >= 0]
@@ -471,8 +471,58 @@ def test_the_front_has_four_sides(chain):
             assert not (points > points[i] + 1e-9).all(axis=1).any()
         else:
             assert (points[members] >= points[i] - 1e-9).all(axis=1).any()
-    three = [i for i in range(count) if not (np.delete(points[:, :3], i, axis=0) >= points[i, :3]).all(axis=1).any()]
+    three = [
+        i for i in range(count) if not (np.delete(points[:, :3], i, axis=0) >= points[i, :3] - 1e-9).all(axis=1).any()
+    ]
     assert set(three) < set(members)
+
+
+@pytest.mark.parametrize("per", ["max_loss", "sd"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_quotes_below_their_smile_are_luck_and_give_no_credit(chain, per):
+    quotes = CHAINS[chain]
+    strike = quotes["strike"]
+    smile = reference.lognormal_put(strike, log_mean(0.088), 0.088)
+    without = with_squares(strike)
+    rows = butterfly.Quotes(**quotes)
+    plain = butterfly.search(rows, without, FEE, DISCOUNT, top=2000, per=per).best
+    result = butterfly.search(rows, without._replace(smile_value=smile[None]), FEE, DISCOUNT, top=2000, per=per)
+    best, count = result.best, result.eligible[0]
+    place = {tuple(x): i for i, x in enumerate(plain.legs[0, :count])}
+    lucky = 0
+    for i in range(count):
+        legs = tuple(best.legs[0, i])
+        k1, k2, k3 = strike[list(legs)]
+        form = butterfly.FORMS[best.form[0, i]]
+        bought, sold = reference._legs(form, *legs, quotes)
+        middle = sum(
+            0.5 * (bid[at] + ask[at]) * sign for side, sign in ((bought, 1), (sold, -1)) for bid, ask, at in side
+        )
+        # all forms pay what the put form pays, less a constant
+        constant = {"put": 0.0, "call": k1 + k3 - 2.0 * k2, "iron": k3 - k2}[form]
+        value = smile[legs[0]] - 2.0 * smile[legs[1]] + smile[legs[2]] - constant
+        luck = max(DISCOUNT * value - middle, 0.0)
+        lucky += luck > 0.0
+        assert best.luck[0, i] == pytest.approx(luck, abs=1e-11)
+        assert best.ev_lcb[0, i] == pytest.approx(plain.ev_lcb[0, place[legs]] - luck, abs=1e-11)
+    assert 0 < lucky < count
+    by = best.max_loss[0] if per == "max_loss" else best.pnl_sd[0, :, 0]
+    ranked = (best.ev_lcb[0] / by)[:count]
+    assert (np.diff(ranked) <= 1e-12).all()
+    assert result.positive[0] == (ranked > 0.0).sum()
+    assert (plain.luck[0, :count] == 0.0).all()
+
+
+def test_a_hole_in_a_smile_is_bad_input_and_no_smile_is_none():
+    quotes = batch()
+    measures = measures_of(quotes)
+    smile = np.array(measures.put_value[0])
+    smile[2, 3], smile[4] = np.nan, np.nan
+    result = search_rows(quotes, measures=measures._replace(smile_value=smile))
+    assert result.status.tolist() == [0, 0, status.BAD_INPUT, 0, 0, 0]
+    np.testing.assert_array_equal(result.best.score[4], search_rows(quotes).best.score[4])
+    with pytest.raises(ValueError, match="smile_value"):
+        search_rows(quotes, measures=measures._replace(smile_value=smile[:2]))
 
 
 @pytest.mark.parametrize("factors", [1, 3, 5])

@@ -253,15 +253,19 @@ def _tail(stats: loadgen.Stats) -> str:
 
 
 def memory(quick: bool) -> Iterator[Row]:
-    """Hold 500 full-size single answers."""
-    with folder() as state, contenders.real(state, BQ_SNAPSHOT_S="0") as ours:
+    """Hold 500 full-size single answers on a machine of 512 MB, where stored answers give way above 80 % of it."""
+    tickers = sample_tickers()
+    with folder() as state, contenders.real(state, BQ_SNAPSHOT_S="0", BQ_MEMORY_MIB="512") as ours:
         at_start = ours.resident_mib()
-        ask_for_all(ours, sample_tickers(), "default")
+        ask_for_all(ours, tickers, "default")
         time.sleep(15.0)  # freed memory is given back when the server has been idle
         held, resident = ours.metric("bq_cache_bytes") / 2**20, ours.resident_mib()
+        stored = ours.post({"tickers": tickers, "detail": "default"}).count(b'"status":"ok","from_cache":true')
+    if stored != len(tickers):
+        raise RuntimeError(f"only {stored} of {len(tickers)} answers were still stored, at {resident:.0f} MiB resident")
     yield Row(
-        "resident memory, warm, 500 tickers cached (detail: default)",
-        f"{resident:.0f} MiB ({at_start:.0f} at the start; the cache holds {held:.0f})",
+        "resident memory, warm, 500 tickers cached (detail: default), with BQ_MEMORY_MIB=512",
+        f"{resident:.0f} MiB ({at_start:.0f} at the start; {stored} answers of {held:.0f} MiB came from the cache)",
         "<= 400 MB; aim: 250",
     )
 

@@ -59,7 +59,7 @@ bench-serving: setup-dev ## measure the server against a bare handler, Fastify a
 
 load: setup-dev ## locust against a running server, headless for 30 s
 	$(BIN)/locust -f benchmarks/locustfile.py --headless --only-summary -u 200 -r 50 -t 30s \
-	    --host http://127.0.0.1:$(PORT) $(addprefix --tags ,$(LOAD_TAGS))
+	    --host http://127.0.0.1:$(PORT) $(if $(LOAD_TAGS),--tags $(LOAD_TAGS),--exclude-tags cold)
 
 clean: ## remove the environment and everything compiled
 	rm -rf $(VENV) kernels/.cache .pytest_cache .mypy_cache .ruff_cache

@@ -4,8 +4,8 @@
 
 The tags pick a mix: `--tags hot` (one stored ticker), `zipf` (few asked often), `list` (twenty at a time), `cold` (each
 request forces work: another detail of another ticker; after 1,500 of them all is stored, so start the server anew for
-the next run), `health` (what a bare route costs). `make load` without a mix leaves `cold` out. Locust's own CPU time hides
-a fast server's limits; `benchmarks/loadgen.py` is the finer instrument.
+the next run), `health` (what a bare route costs). `make load` without a mix leaves `cold` out. Locust's own CPU time
+hides a fast server's limits; `benchmarks/loadgen.py` is the finer instrument.
 """
 
 import itertools

@@ -2,10 +2,10 @@
 
 For every chain below DIR (a folder for `files:`), whether or not there are daily bars of its ticker, and every expiry
 of its horizon that has enough usable quotes: the share of the out-of-the-money quotes whose bid-ask interval holds the
-smile, with its spline and without; how many of the pairs near the money hold the forward between their executable
-prices; the least density factor g, below 0 where a butterfly costs less than nothing; the total variance by which the
-smile lies below that of the expiry before; modes of the density; riskless profits listed; the relative error that the
-smile is given. Then a line for each ticker.
+smile, with its spline, with it and a cent more on each side, and without it; how many of the pairs near the money hold
+the forward between their executable prices; the least density factor g, below 0 where a butterfly costs less than
+nothing; the total variance by which the smile lies below that of the expiry before; modes of the density; riskless
+profits listed; the relative error that the smile is given. Then a line for each ticker.
 """
 
 import argparse
@@ -27,8 +27,9 @@ LEAST_QUOTES: Final = 10
 NEAR: Final = 0.5  # standard deviations from the forward of the pairs that are asked about it
 RATE: Final = 0.04
 HEAD: Final = (
-    "ticker moment grade expiry days quotes | inside svi | pairs hold | least_g gap modes arbitrages error model"
+    "ticker moment grade expiry days quotes | inside cent svi | pairs hold | least_g gap modes arbitrages error model"
 )
+CENT: Final = 0.01
 WIDTHS: Final = 3.0  # of the quoted range, on which the density is looked at
 
 
@@ -42,6 +43,7 @@ class Reading(NamedTuple):
     days: int
     quotes: int
     inside: float
+    inside_cent: float  # the same, intervals a cent wider on each side
     inside_svi: float
     pairs: int
     pairs_hold: int  # of these, those whose executable prices hold the forward
@@ -102,6 +104,7 @@ def _reading(s: Slice, snapshot: Snapshot, grade: str) -> Reading:
         s.dte,
         s.k.size,
         s.inside,
+        _inside_a_cent(s),
         s.inside_svi,
         asked,
         hold,
@@ -114,6 +117,18 @@ def _reading(s: Slice, snapshot: Snapshot, grade: str) -> Reading:
         s.spot_moved,
         s.model,
     )
+
+
+def _inside_a_cent(s: Slice) -> float:
+    """Give the share of quotes whose interval, a cent wider on each side, holds the smile."""
+    assert s.strikes_fitted is not None
+    assert s.iv is not None
+    assert s.iv_bid is not None
+    assert s.iv_ask is not None
+    assert s.iv_fit is not None
+    calls = s.strikes_fitted >= s.forward
+    cent = CENT / black_scholes.greeks(s.spot, s.strikes_fitted, s.tau, s.rate, s.dividend, s.iv, calls).vega
+    return float(np.mean((s.iv_fit >= np.nan_to_num(s.iv_bid) - cent) & (s.iv_fit <= s.iv_ask + cent)))
 
 
 def _pairs_that_hold(s: Slice) -> tuple[int, int]:
@@ -139,7 +154,8 @@ def summary(readings: list[Reading]) -> str:
         lines.append(
             f"{ticker}: {len(own)} expiries of {len({r.moment for r in own})} chains, grades "
             f"{'/'.join(sorted({r.grade for r in own}))}: inside {np.mean([r.inside for r in own]):.2f} "
-            f"(SVI alone {np.mean([r.inside_svi for r in own]):.2f}, worst {min(r.inside for r in own):.2f}); "
+            f"(within a cent {np.mean([r.inside_cent for r in own]):.2f}, "
+            f"SVI alone {np.mean([r.inside_svi for r in own]):.2f}, worst {min(r.inside for r in own):.2f}); "
             f"forward within {held}/{pairs} pairs; least g {min(r.least_g for r in own):.1e}; "
             f"calendar gap at most {max(r.calendar_gap for r in own):.1e}; "
             f"modes {np.mean([r.modes for r in own]):.1f}; "
@@ -166,8 +182,9 @@ def main() -> None:
         for r in readings:
             print(
                 f"{r.ticker} {r.moment} {r.grade} {r.expiry} {r.days:3d} {r.quotes:4d} | {r.inside:.2f} "
-                f"{r.inside_svi:.2f} | {r.pairs:3d} {r.pairs_hold:3d} | {r.least_g:9.1e} {r.calendar_gap:.1e} "
-                f"{r.modes:2d} {r.arbitrages:2d} {100.0 * r.error:.2f} % {r.model}"
+                f"{r.inside_cent:.2f} {r.inside_svi:.2f} | {r.pairs:3d} {r.pairs_hold:3d} "
+                f"| {r.least_g:9.1e} {r.calendar_gap:.1e} {r.modes:2d} {r.arbitrages:2d} "
+                f"{100.0 * r.error:.2f} % {r.model}"
             )
     for one in batch:
         grade = quality.inspect(one).grade

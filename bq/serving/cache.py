@@ -17,11 +17,12 @@ work that was overtaken can never overwrite what overtook it.
 
 import math
 import random
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from hashlib import blake2b
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
+from cachetools import Cache as BaseCache
 from cachetools import TLRUCache, TTLCache
 
 from bq.errors import Problem
@@ -68,6 +69,7 @@ class Entry(msgspec.Struct, gc=False):
     hard_until: float
     hits: int = 0
     stale: bool = False  # the source failed, and this stood in
+    used: int = 0  # when it was last used, by the count of uses
     p_value: float = math.nan  # what the false-discovery rate of a list takes from this answer
 
 
@@ -111,6 +113,11 @@ def _entry_end(_key: object, entry: Entry, _now: float) -> float:
     return entry.hard_until
 
 
+def _saved(entry: Entry, now: float) -> Saved:
+    left = (entry.soft_until - now, entry.grace_until - now, entry.hard_until - now)
+    return Saved(entry.data, entry.as_of, *left, entry.stale, entry.p_value)
+
+
 def _refusal_end(_key: object, refusal: Refusal, _now: float) -> float:
     return refusal.until
 
@@ -149,6 +156,7 @@ class Cache(Generic[K]):
         self._entries: TLRUCache[K, Entry] = TLRUCache(budget, _entry_end, clock, _entry_size)
         self._refusals: TLRUCache[K, Refusal] = TLRUCache(max_refusals, _refusal_end, clock)
         self._tickets = 0
+        self._uses = 0
         self._oldest_valid = 0  # tickets up to this one were invalidated for every key
         self._invalidated: TTLCache[K, int] = TTLCache(100_000, self.lives.grace, clock)
         self._due: dict[K, None] = {}
@@ -162,6 +170,7 @@ class Cache(Generic[K]):
         except KeyError:
             return None
         entry.hits += 1
+        self._uses = entry.used = self._uses + 1
         now = self.clock()
         if entry.ahead_at <= now < entry.soft_until and entry.hits >= self.lives.ahead_hits:
             self._due[key] = None
@@ -254,24 +263,13 @@ class Cache(Generic[K]):
         """Say what the cache holds; expired entries are dropped first."""
         return Counts(len(self._entries), int(self._entries.currsize), len(self._refusals))
 
-    def dump(self) -> Iterator[tuple[K, Saved]]:
-        """Give every answer with the seconds it has left."""
+    def dump(self) -> list[tuple[K, Saved]]:
+        """List every answer with the seconds it has left, the least recently used first; this is no use of them."""
         now = self.clock()
-        for key in list(self._entries):
-            entry: Entry | None = self._entries.get(key)
-            if entry is not None:
-                yield (
-                    key,
-                    Saved(
-                        entry.data,
-                        entry.as_of,
-                        entry.soft_until - now,
-                        entry.grace_until - now,
-                        entry.hard_until - now,
-                        entry.stale,
-                        entry.p_value,
-                    ),
-                )
+        # The base class looks up without noting a use; the time-aware one would put the last one listed first.
+        entries: list[tuple[K, Entry]] = [(key, BaseCache.__getitem__(self._entries, key)) for key in self._entries]
+        entries.sort(key=lambda pair: pair[1].used)
+        return [(key, _saved(entry, now)) for key, entry in entries]
 
     def restore(self, key: K, saved: Saved, age: float) -> bool:
         """Take back an answer saved `age` seconds ago, unless its time is up or a newer one is here."""
@@ -290,6 +288,7 @@ class Cache(Generic[K]):
         return Entry(data, tag_of(data), as_of, ticket, ahead_at, now + soft, now + grace, now + hard)
 
     def _store(self, key: K, entry: Entry) -> None:
+        self._uses = entry.used = self._uses + 1
         try:
             self._entries[key] = entry
         except ValueError:  # larger than the whole budget: it is served to those who wait, and not kept

@@ -241,3 +241,15 @@ def test_bulk_fills_do_not_expire_together():
     per_second = [sum(1 for end in ends if low <= end < low + 1) for low in range(int(ends[0]), int(ends[-1]) + 1)]
 
     assert max(per_second) < 3 * sum(per_second) / len(per_second)
+
+
+def test_a_snapshot_leaves_the_order_of_use_as_it_is():
+    """Reading each answer for the disk counted as using it: every minute the cache forgot what was asked for."""
+    cache = make(FakeClock())
+    for name in "ABCD":
+        cache.put(name, b"x" * 1000, 0.0, cache.draw_ticket())
+    cache.get("A")
+    assert [key for key, _ in cache.dump()] == ["B", "C", "D", "A"]  # the least recently used first: so it is restored
+    cache.shrink(cache.counts().size // 2)
+
+    assert [name for name in "ABCD" if cache.get(name)] == ["A", "D"]

@@ -2,7 +2,7 @@
 
 A parametric and block bootstrap (Efron & Tibshirani 1993, ch. 6; Künsch 1989) of one position: the forecast volatility
 moves by its standard error, and with it the expected value, the mispricing, the place in the name's own year and the
-delta penalty; the implied volatility moves by the noise of its quotes, the expected value by the sampling error of the
+delta penalty; the implied volatility moves by the error of the smile, the expected value by the sampling error of the
 simulation, the year of realised volatilities by blocks, the phase of a cycle by its standard error. The position stays:
 this is the error of the score of this trade, not of the choice between trades.
 """

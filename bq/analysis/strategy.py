@@ -133,7 +133,7 @@ def forecast_interval(strategy: Strategy, m: Measures) -> Interval:
 
 
 def market_interval(strategy: Strategy, moved: Callable[[float], Market], iv_error: float) -> Interval:
-    """Vary the smile's level by the noise of its quotes; `moved(factor)` is the market at a multiple of variance."""
+    """Vary the smile's level by its error; `moved(factor)` is the market at a multiple of variance."""
     value = strategy.probability(moved(1.0))
     factors = [max(1.0 + sign * NORMAL_95 * iv_error, 0.1) ** 2 for sign in (-1.0, 1.0)]
     return _around(value, [strategy.probability(moved(factor)) for factor in factors])

@@ -217,7 +217,8 @@ def _assessed(
     bound = min(opinions) - luck if quoted else None
     known = [ev for ev in (ahead.ev, ev_market, ev_empirical) if ev is not None]
     kelly_share = 0.0
-    if bound is not None and bound > 0.0:
+    shrunk = ahead.ev if case.ev_shrunk is None else case.ev_shrunk
+    if bound is not None and bound > 0.0 and shrunk > 0.0:  # no size beside an AVOID
         kelly_share = 0.25 * outcomes.kelly(design.discount * p.payoff(m.forecast.prices) - p.debit, p.max_loss)
     sampling = SHORT * math.sqrt(max(ahead.pop * (1.0 - ahead.pop), 0.0) / size)
     risk = Risk(

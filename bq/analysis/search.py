@@ -182,10 +182,16 @@ def pareto(points: F64, most: int) -> list[int]:
     """
     rows = np.flatnonzero(np.isfinite(points).all(axis=1))
     order = rows[np.lexsort(-points[rows].T[::-1])]
-    beaten = np.tri(order.size, k=-1, dtype=np.bool_)  # only by earlier rows: sorted by the first column
-    for column in points[order].T:
-        beaten &= column >= column[:, None]
-    front: list[int] = order[~beaten.any(axis=1)][:most].tolist()
+    front: list[int] = []
+    # Only earlier rows can beat one, sorted by the first column as they are: the first few have a front of their own.
+    for size in (3 * most, order.size):
+        first = order[:size]
+        beaten = np.tri(first.size, k=-1, dtype=np.bool_)
+        for column in points[first].T:
+            beaten &= column >= column[:, None]
+        front = first[~beaten.any(axis=1)][:most].tolist()
+        if len(front) == most:
+            break
     return front
 
 

@@ -63,7 +63,8 @@ def _reason(f: Findings, cycle: bool, standing: str) -> str:
     if f.design.source is None:
         how = "no usable quotes: priced from the forecast volatility on an assumed strike grid"
     elif f.design.saving > 0.0:
-        how = f"the {p.form.lower()} form is cheapest to execute, by ${f.design.saving:.2f} a share"
+        by = f"${f.design.saving:.2f}" if f.design.saving >= 0.005 else "less than a cent"
+        how = f"the {p.form.lower()} form is cheapest to execute, by {by} a share"
     else:
         how = f"only the {p.form.lower()} form can be executed"
     noise = "" if cycle else "; no cycle stands out from noise"

@@ -57,7 +57,8 @@ def assert_consistent(a: Analysis) -> None:
         assert -c.max_loss - 1e-6 <= r.cvar_95 <= r.ev_forecast <= c.max_profit
         assert r.ev_bound is not None
         assert r.ev_bound <= r.ev_forecast - 2.4 * r.std_error + 1e-5
-        assert r.kelly_fraction == 0.0 or r.ev_bound > 0.0
+        assert r.ev_shrunk is not None
+        assert (r.kelly_fraction > 0.0) == (r.ev_bound > 0.0 and r.ev_shrunk > 0.0)
         assert 0.0 <= r.kelly_fraction <= 0.25
         for p in (r.touch_center, r.touch_lower, r.touch_upper, r.pin_risk, r.prob_max_loss):
             assert 0.0 <= p <= 1.0
@@ -234,7 +235,8 @@ def test_the_front_is_what_nothing_beats() -> None:
         if i != 7:
             assert any((q >= p).all() for q in rows)
     assert [points[i, 0] for i in front] == sorted((points[i, 0] for i in front), reverse=True)
-    assert search.pareto(points, most=2) == front[:2]
+    for most in (1, 2, 5, len(front), 150):
+        assert search.pareto(points, most) == front[:most]
 
 
 def test_sizes_with_everything_stay_in_bounds(analyses: list[Analysis]) -> None:

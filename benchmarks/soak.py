@@ -63,10 +63,10 @@ class Moody(SampleMarket):
 
 def load():
     engine = load_engine()
-    def analyze(snapshots):
+    def analyze(snapshots, details):
         if chance(0.03):
             raise RuntimeError("a fault of the engine, wanted")
-        return engine.analyze(snapshots)
+        return engine.analyze(snapshots, details)
     return engine._replace(analyze=analyze)
 
 settings = Settings(

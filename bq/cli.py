@@ -12,7 +12,7 @@ from typing import Any
 
 from bq.commands import scan, store
 from bq.errors import Failure, Problem
-from bq.schema import Analysis
+from bq.schema import Analysis, Detail, Written
 
 PROGRESS_FROM = 20  # tickers
 
@@ -51,9 +51,10 @@ def _analyze(arguments: argparse.Namespace) -> int:
     names = library.normalise(name for text in arguments.tickers for name in text.split(",") if name.strip())
     market = open_market(library.settings_for(arguments.market, arguments.as_of), library.now)
     try:
-        answers: list[tuple[str, Analysis | Problem]] = []
+        answers: list[tuple[str, Written | Problem]] = []
+        detail: Detail = arguments.detail if arguments.json else "full"  # the table shows what only a full answer has
         with _progress(len(names)) as advance:
-            for answer in library.analyses(market, names):
+            for answer in library.answers(market, names, detail):
                 answers.append(answer)
                 advance()
     finally:
@@ -82,7 +83,7 @@ def _progress(total: int) -> Any:
         yield lambda: bar.advance(task)
 
 
-def _print_table(answers: Sequence[tuple[str, Analysis | Problem]]) -> None:
+def _print_table(answers: Sequence[tuple[str, Written | Problem]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -94,7 +95,7 @@ def _print_table(answers: Sequence[tuple[str, Analysis | Problem]]) -> None:
     for ticker, answer in answers:
         if isinstance(answer, Problem):
             continue
-        table.add_row(*_row(ticker, answer))
+        table.add_row(*_row(ticker, answer.analysis))
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(table)
     for ticker, answer in answers:

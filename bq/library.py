@@ -12,7 +12,7 @@ from bq.config import Settings, from_env
 from bq.errors import Failure, Problem, bad_request
 from bq.market.open import open_market
 from bq.market.source import Market
-from bq.schema import Analysis, Detail
+from bq.schema import Detail, Written
 
 SLICE = 32
 
@@ -37,22 +37,22 @@ def normalise(tickers: str | Iterable[str]) -> list[str]:
     return clean
 
 
-def analyses(market: Market, tickers: Sequence[str]) -> Iterator[tuple[str, Analysis | Problem]]:
+def answers(market: Market, tickers: Sequence[str], detail: Detail) -> Iterator[tuple[str, Written | Problem]]:
     """Fetch and analyse slice by slice; each ticker with its analysis or its problem, in order."""
     from bq.analysis import engine
 
     size = max(1, min(SLICE, market.group))
     for start in range(0, len(tickers), size):
         part = tickers[start : start + size]
-        yield from zip(part, engine.analyze(market.fetch(part)), strict=True)
+        yield from zip(part, engine.answer(market.fetch(part), [detail] * len(part)), strict=True)
 
 
-def item(ticker: str, answer: Analysis | Problem, detail: Detail) -> dict[str, Any]:
+def item(ticker: str, answer: Written | Problem, detail: Detail) -> dict[str, Any]:
     """Make the item of a list answer."""
     if isinstance(answer, Problem):
         return {"ticker": ticker, "status": "error", "from_cache": False, "error": answer.error, "code": answer.code}
-    data = schema.to_builtins(answer, detail)
-    return {"ticker": ticker, "status": "ok", "from_cache": False, "cycle_p": schema.cycle_p(answer), "data": data}
+    data = schema.to_builtins(answer.analysis, detail)
+    return {"ticker": ticker, "status": "ok", "from_cache": False, "cycle_p": answer.cycle_p, "data": data}
 
 
 def settings_for(market: str | None, as_of: str | None) -> Settings:
@@ -101,6 +101,6 @@ def analyze(
     names = normalise(tickers)
     source = open_market(settings_for(market, as_of), now)
     try:
-        return [item(ticker, answer, detail) for ticker, answer in analyses(source, names)]
+        return [item(ticker, answer, detail) for ticker, answer in answers(source, names, detail)]
     finally:
         source.close()

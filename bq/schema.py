@@ -4,8 +4,7 @@ The OpenAPI description and `docs/fields.md` are generated from these types. The
 `extended` are those that existing clients read; nothing there is ever null unless it says so.
 """
 
-import math
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -609,6 +608,13 @@ class Analysis(Struct, frozen=True):
     extended: Extended | UnsetType = UNSET
 
 
+class Written(NamedTuple):
+    """An analysis, and what a list of them is judged by that not every detail shows."""
+
+    analysis: Analysis
+    cycle_p: float  # p-value of the strongest cycle, adjusted for the number of frequencies
+
+
 def at_detail(analysis: Analysis, detail: Detail) -> Analysis:
     """Leave out what a detail does not carry."""
     if detail == "full":
@@ -624,12 +630,6 @@ def at_detail(analysis: Analysis, detail: Detail) -> Analysis:
         arima=replace(analysis.arima, forecast=UNSET, upper_bound=UNSET, lower_bound=UNSET),
         garch=replace(analysis.garch, forecast_vol=UNSET),
     )
-
-
-def cycle_p(analysis: Analysis) -> float:
-    """Give the p-value of the strongest cycle, adjusted for the number of frequencies; NaN where it was left out."""
-    extended = analysis.extended
-    return math.nan if isinstance(extended, UnsetType) else extended.cycles.family_p
 
 
 _encoder = msgspec.json.Encoder()

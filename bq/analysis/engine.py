@@ -26,7 +26,7 @@ from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
-from bq.schema import Analysis
+from bq.schema import Analysis, Detail, Written
 from kernels import status
 
 ENGINE_VERSION: Final = VERSION
@@ -35,7 +35,7 @@ SHARES = 100.0
 
 
 def analyze(snapshots: Sequence[Snapshot | Problem], commission: float = COMMISSION) -> list[Analysis | Problem]:
-    """Analyse a batch.
+    """Analyse a batch, in full.
 
     Parameters
     ----------
@@ -49,10 +49,19 @@ def analyze(snapshots: Sequence[Snapshot | Problem], commission: float = COMMISS
     list of Analysis or Problem
         One for each, in order. A ticker that cannot be analysed never hurts another.
     """
-    answers: list[Analysis | Problem | None] = [s if isinstance(s, Problem) else check(s) for s in snapshots]
-    rows = [i for i, answer in enumerate(answers) if answer is None]
-    for i, answer in zip(rows, _analyze([snapshots[i] for i in rows], commission), strict=True):  # type: ignore[misc]
-        answers[i] = answer
+    answers = answer(snapshots, ["full"] * len(snapshots), commission)
+    return [found.analysis if isinstance(found, Written) else found for found in answers]
+
+
+def answer(
+    snapshots: Sequence[Snapshot | Problem], details: Sequence[Detail], commission: float = COMMISSION
+) -> list[Written | Problem]:
+    """Analyse a batch as far as each is asked for: a summary or a default answer spares what only a full one shows."""
+    answers: list[Written | Problem | None] = [s if isinstance(s, Problem) else check(s) for s in snapshots]
+    rows = [i for i, found in enumerate(answers) if found is None]
+    written = _answer([snapshots[i] for i in rows], [details[i] for i in rows], commission)  # type: ignore[misc]
+    for i, found in zip(rows, written, strict=True):
+        answers[i] = found
     return answers  # type: ignore[return-value]
 
 
@@ -71,7 +80,7 @@ def check(snapshot: Snapshot) -> Problem | None:
     return None
 
 
-def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis | Problem]:
+def _answer(snapshots: Sequence[Snapshot], details: Sequence[Detail], commission: float) -> list[Written | Problem]:
     if not snapshots:
         return []
     qualities = [quality.inspect(s) for s in snapshots]
@@ -83,7 +92,7 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
         part for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True)) for part in chain.slices_of(i, s, q)
     ]
     chain.read(slices)
-    arbitrage.scan(slices, snapshots, commission / SHARES)
+    arbitrage.scan([s for s in slices if details[s.owner] == "full"], snapshots, commission / SHARES)
     usable: list[list[Slice]] = [[] for _ in snapshots]
     for part in slices:
         usable[part.owner].append(part)
@@ -96,10 +105,11 @@ def _analyze(snapshots: Sequence[Snapshot], commission: float) -> list[Analysis 
     found = search.look(traded, [_search_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
     sound = [i for i, problem in enumerate(problems) if problem is None]
     targets = {i: _target([s for s in traded if s.owner == i], found.get(i)) or assumed[i] for i in sound}
-    measures = _measures(snapshots, batch, targets, found)
-    drafts = [_draft(i, snapshots[i], batch, found.get(i), targets[i], measures) for i in sound]
+    shown = {i: one.choices if details[i] == "full" else one.choices[:1] for i, one in found.items()}
+    measures = _measures(snapshots, batch, targets, shown)
+    drafts = [_draft(i, snapshots[i], batch, found.get(i), shown.get(i, []), targets[i], measures) for i in sound]
     findings = {f.row: f for f in _complete(drafts, batch, qualities, usable)}
-    return report.write([problem or findings[i] for i, problem in enumerate(problems)], ENGINE_VERSION)
+    return report.write([problem or findings[i] for i, problem in enumerate(problems)], details, ENGINE_VERSION)
 
 
 class Batch(NamedTuple):
@@ -128,11 +138,7 @@ class Draft(NamedTuple):
     total_variance: float
     design: Design | None
     found: search.Found | None
-
-    @property
-    def choices(self) -> list[search.Choice]:
-        """What the search chose, the best first."""
-        return [] if self.found is None else self.found.choices
+    choices: list[search.Choice]  # of the search, as many as are shown, the best first
 
 
 def _kernel_problem(snapshot: Snapshot, garch_code: int, arima_code: int) -> Problem | None:
@@ -173,13 +179,12 @@ def _assumed_target(as_of: dt.datetime) -> Target:
 
 
 def _measures(
-    snapshots: Sequence[Snapshot], batch: Batch, targets: dict[int, Target], found: dict[int, search.Found]
+    snapshots: Sequence[Snapshot], batch: Batch, targets: dict[int, Target], shown: dict[int, list[search.Choice]]
 ) -> ByExpiry:
     """Make the distributions at every expiry that a target or a choice of the search belongs to, all at once."""
     wanted: dict[tuple[int, np.datetime64], MeasuresOutlook] = {}
     for i, first in targets.items():
-        choices = found[i].choices if i in found else []
-        others = [Target(s.expiry, s.dte, s.tau, s.sessions, s) for s in (choice.slice for choice in choices)]
+        others = [Target(s.expiry, s.dte, s.tau, s.sessions, s) for s in (choice.slice for choice in shown.get(i, []))]
         for target in (first, *others):
             if (i, target.expiry) not in wanted:
                 error = volatility.error_to(batch.volatility, i, target.sessions)
@@ -222,7 +227,13 @@ def outlook_on(
 
 
 def _draft(
-    i: int, snapshot: Snapshot, batch: Batch, found: search.Found | None, target: Target, measures: ByExpiry
+    i: int,
+    snapshot: Snapshot,
+    batch: Batch,
+    found: search.Found | None,
+    shown: list[search.Choice],
+    target: Target,
+    measures: ByExpiry,
 ) -> Draft:
     """Find a ticker's position where there are quotes to trade at."""
     rate = snapshot.rates.rate(target.tau)
@@ -242,13 +253,13 @@ def _draft(
         dividend=rate - float(np.log(forward / spot)) / target.tau,
     )
     chosen = None
-    if found is not None and found.choices:
-        chosen = found.choices[0].design
+    if shown:
+        chosen = shown[0].design
     elif target.slice is not None:
         chosen = design.near_median(target.slice, outlook.median, outlook.sd, batch.fee)
         if chosen is None:
             measures[i, target.expiry] = measures[i, target.expiry]._replace(market=None)
-    return Draft(i, snapshot, target, measures, outlook, total, chosen, found)
+    return Draft(i, snapshot, target, measures, outlook, total, chosen, found, shown)
 
 
 def _complete(

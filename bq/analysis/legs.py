@@ -29,12 +29,12 @@ class Legs(NamedTuple):
     quantity: F64
     greeks: Greeks
     across_ex_date: int  # how many of them are priced with the dividend at its date
-    today: F64  # value of the position over the payoff grid
-    grid: F64
+    grid: F64  # prices of the share; empty where no curve was asked for
+    today: F64  # value of the position over it
 
 
-def price(found: Sequence[Findings]) -> list[Legs]:
-    """Give every leg of the batch its volatility, Greeks and value today, all at once."""
+def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
+    """Give every leg of the batch its volatility, Greeks and, where it is asked for, value today, all at once."""
     if not found:
         return []
     specs = [LEGS[f.design.position.form] for f in found]
@@ -68,14 +68,17 @@ def price(found: Sequence[Findings]) -> list[Legs]:
     sigma = np.where(quoted & (code == status.OK), own, fallback)
     greeks = cash_dividends.greeks(terms, sigma)
     grids = [payoff_grid(f.spot, math.sqrt(f.total_variance), s) for f, s in zip(found, strikes, strict=True)]
-    values = cash_dividends.values(terms, sigma, np.array(grids)[owner])
+    values = np.empty((strike.size, len(grids[0])))
+    asked = np.array(curves)[owner]
+    if asked.any():
+        values[asked] = cash_dividends.values(terms.part(asked), sigma[asked], np.array(grids)[owner[asked]])
     result = []
     start = 0
     for i, n in enumerate(sizes):
         part = slice(start, start + n)
         start += n
         own_greeks = Greeks._make(field[part] for field in greeks)
-        today = quantity[part] @ values[part]
+        grid, today = (grids[i], quantity[part] @ values[part]) if curves[i] else (np.empty(0), np.empty(0))
         result.append(
             Legs(
                 sigma[part],
@@ -86,8 +89,8 @@ def price(found: Sequence[Findings]) -> list[Legs]:
                 quantity[part],
                 own_greeks,
                 int(terms.by_tree[part].sum()),
+                grid,
                 today,
-                grids[i],
             )
         )
     return result

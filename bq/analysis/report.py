@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+from msgspec import UNSET
 
 from bq import schema
 from bq.analysis import charts, evidence, extended, legs, score, score_error, sections
@@ -19,19 +20,26 @@ from bq.analysis.rounding import NotFiniteError, number
 from bq.analysis.volatility import year_of_vols
 from bq.errors import Problem
 from bq.market.source import F64
-from bq.schema import Analysis
+from bq.schema import Analysis, Detail, Written
 
 
-def write(findings: Sequence[Findings | Problem], version: str) -> list[Analysis | Problem]:
-    """Write the analyses of a batch, in order."""
-    found = [f for f in findings if not isinstance(f, Problem)]
-    priced = iter(legs.price(found))
+def write(findings: Sequence[Findings | Problem], details: Sequence[Detail], version: str) -> list[Written | Problem]:
+    """Write the analyses of a batch, in order, each with what its detail shows."""
+    found = [(f, detail == "full") for f, detail in zip(findings, details, strict=True) if not isinstance(f, Problem)]
+    priced = iter(legs.price([f for f, _ in found], [full for _, full in found]))
     drafts = [f if isinstance(f, Problem) else _or_problem(f, _draft, f, next(priced)) for f in findings]
-    judged = [d for d in drafts if isinstance(d, Draft)]
-    errors = iter(score_error.of([score_error.Case(d.findings, d.evidence, d.score.total, d.history) for d in judged]))
-    return [
-        d if isinstance(d, Problem) else _or_problem(d.findings, _analysis, d, next(errors), version) for d in drafts
-    ]
+    uncertain = [d for d, detail in zip(drafts, details, strict=True) if isinstance(d, Draft) and detail == "full"]
+    errors = iter(
+        score_error.of([score_error.Case(d.findings, d.evidence, d.score.total, d.history) for d in uncertain])
+    )
+    answers: list[Written | Problem] = []
+    for d, detail in zip(drafts, details, strict=True):
+        if isinstance(d, Problem):
+            answers.append(d)
+            continue
+        error = next(errors) if detail == "full" else None
+        answers.append(_or_problem(d.findings, _written, d, detail, error, version))
+    return answers
 
 
 P = ParamSpec("P")
@@ -68,25 +76,17 @@ def _draft(f: Findings, own: Legs) -> Draft:
     return Draft(f, own, greeks, returns, history, found, facts, *score.judge(found))
 
 
-def _analysis(d: Draft, uncertain: tuple[schema.ScoreInterval, float], version: str) -> Analysis:
-    interval, error = uncertain
-    f, returns, facts, limits = d.findings, d.returns, d.facts, d.limits
+def _written(d: Draft, detail: Detail, error: tuple[schema.ScoreInterval, float] | None, version: str) -> Written:
+    f, returns, facts = d.findings, d.returns, d.facts
     i, snapshot = f.row, f.snapshot
     mean, sd = f.price.mean[i], f.price.sd[i]
     middle = f.spot * np.exp(mean)
     upper, lower = f.spot * np.exp(mean + BAND * sd), f.spot * np.exp(mean - BAND * sd)
-    parts = schema.ScoreParts(
-        {name: number(weight, 4) for name, weight in limits.weights.items()},
-        limits.missing,
-        limits.reasons,
-        schema.ScoreInterval(number(interval.low, 2), number(interval.high, 2)),
-        number(error, 3),
-    )
     judged = _rounded(d.score)
     butterfly = sections.butterfly(f, d.greeks)
-    signals = charts.bands(f)
+    signals = ([], []) if detail == "summary" else charts.bands(f)
     highest, lowest = float(upper[:SESSIONS].max()), float(lower[:SESSIONS].min())
-    return Analysis(
+    analysis = Analysis(
         ticker=snapshot.ticker,
         analysis_date=snapshot.as_of.strftime("%Y-%m-%d %H:%M:%S"),
         current_price=number(f.spot, 4),
@@ -102,8 +102,19 @@ def _analysis(d: Draft, uncertain: tuple[schema.ScoreInterval, float], version: 
         signals=facts.signals,
         score=judged,
         trade_suggestion=sections.suggestion(f, judged, facts.signals, butterfly),
-        chart_data=charts.chart_data(f, returns, signals, (middle, upper, lower)),
-        extended=extended.write(f, d.legs, facts, parts, version),
+        chart_data=UNSET if detail == "summary" else charts.chart_data(f, returns, signals, (middle, upper, lower)),
+        extended=UNSET if error is None else extended.write(f, d.legs, facts, _score_parts(d.limits, *error), version),
+    )
+    return Written(analysis, number(float(f.cycles.spectrum.family_p[i])))
+
+
+def _score_parts(limits: score.Limits, interval: schema.ScoreInterval, error: float) -> schema.ScoreParts:
+    return schema.ScoreParts(
+        {name: number(weight, 4) for name, weight in limits.weights.items()},
+        limits.missing,
+        limits.reasons,
+        schema.ScoreInterval(number(interval.low, 2), number(interval.high, 2)),
+        number(error, 3),
     )
 
 

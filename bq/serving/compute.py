@@ -34,7 +34,8 @@ class Engine(NamedTuple):
     """What turns snapshots into bytes. `analyze` and `encode` are pure; all of it runs in a computing thread."""
 
     version: str
-    analyze: Callable[[Sequence[Snapshot]], Sequence[Any | Problem]]
+    analyze: Callable[[Sequence[Snapshot], Sequence[Any]], Sequence[Any | Problem]]
+    """Snapshots, and the detail that each is asked for, to analyses."""
     encode: Callable[[Any, Any], bytes]
     """An analysis and a detail to the `data` of its item."""
     warm_up: Callable[[], tuple[float, float] | None]
@@ -52,7 +53,13 @@ def load_engine() -> Engine:
     from bq.analysis import engine
     from bq.analysis.weight import weigh
 
-    return Engine(engine.ENGINE_VERSION, engine.analyze, schema.encode, engine.warm_up, schema.cycle_p, weigh)
+    def encode(written: schema.Written, detail: schema.Detail) -> bytes:
+        return schema.encode(written.analysis, detail)
+
+    def cycle_p(written: schema.Written) -> float:
+        return written.cycle_p
+
+    return Engine(engine.ENGINE_VERSION, engine.answer, encode, engine.warm_up, cycle_p, weigh)
 
 
 def _give_way() -> None:
@@ -159,7 +166,7 @@ def _unrecorded(tickers: Sequence[str]) -> contextlib.AbstractContextManager[Non
 
 
 def _analyzed(engine: Engine, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
-    analyses = engine.analyze(snapshots)
+    analyses = engine.analyze(snapshots, [key[1] for key in keys])
     if len(analyses) != len(keys):
         raise RuntimeError(f"{len(analyses)} analyses of {len(keys)} snapshots")
     began = time.perf_counter()

@@ -226,3 +226,18 @@ def test_the_payoff_is_told_where_it_bends(analyses: list[Analysis]) -> None:
         assert told[b.center_strike] == pytest.approx(b.max_profit, abs=1e-3)
         assert told[b.lower_strike] == pytest.approx(payoff.at_expiry[0], abs=1e-3)
         assert told[b.upper_strike] == pytest.approx(payoff.at_expiry[-1], abs=1e-3)
+
+
+def test_every_detail_is_a_part_of_the_full_answer(snapshots: list[Snapshot]) -> None:
+    """What a summary or a default answer is spared changes nothing of what it shows, nor of its neighbours."""
+    batch = [*snapshots[:3], *(msgspec.structs.replace(s, chain=None) for s in snapshots[:3])]
+    full = [a for a in engine.answer(batch, ["full"] * 6) if isinstance(a, schema.Written)]
+    assert len(full) == 6
+    details: list[schema.Detail] = ["summary", "default", "full"]
+    for turn in range(3):
+        asked = [details[(i + turn) % 3] for i in range(6)]
+        for whole, part, detail in zip(full, engine.answer(batch, asked), asked, strict=True):
+            assert isinstance(part, schema.Written)
+            assert schema.encode(part.analysis, detail) == schema.encode(whole.analysis, detail)
+            assert part.cycle_p == whole.cycle_p
+            assert (part.analysis.extended is msgspec.UNSET) == (detail != "full")

@@ -95,7 +95,7 @@ def _written(d: Draft, detail: Detail, error: tuple[schema.ScoreInterval, float]
         lower_bound=number(lowest, 4),
         price_stability=number(100.0 * (highest - lowest) / f.spot, 4),
         risk_level=sections.risk_level(f),
-        fourier=sections.fourier(f, signals, judged.recommendation, limits.reasons),
+        fourier=sections.fourier(f, signals, judged.recommendation, d.limits.reasons),
         arima=sections.arima(f, middle, upper, lower),
         garch=sections.garch(f, facts, returns),
         butterfly=butterfly,

@@ -1,4 +1,4 @@
-"""Bringing a database up to date, in one transaction; what is up to date already costs one query and no import.
+"""Bringing a database up to date, in one transaction; an empty or a current one without the machinery of migrations.
 
 Rules of this file: it runs what stands in `migrations/versions`; `tables.py` says what must come of it.
 """
@@ -6,14 +6,16 @@ Rules of this file: it runs what stands in `migrations/versions`; `tables.py` sa
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
 
 from bq.errors import Failure, Problem
 from bq.scan.database import Database
+from bq.scan.tables import metadata
 
 HEAD: Final = "0002"
 """The revision that this version of the code wants; a test compares it with the newest migration."""
 SCRIPTS: Final = Path(__file__).parent / "migrations"
+_VERSION: Final = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 _LOCK: Final = 0x6271_7363_616E  # of PostgreSQL: "bqscan"
 
 
@@ -34,16 +36,18 @@ def upgrade(database: Database) -> bool:
         `storage_failed`, when a newer version has written it: it is left as it is.
     """
     with database.read() as connection:
-        if revision(connection) == HEAD:
-            return False
+        found = revision(connection)
+    if found == HEAD:
+        return False
+    if found is None and _make(database):
+        return True
     from alembic import command, config, script
 
     settings = config.Config()
     settings.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     known = {one.revision for one in script.ScriptDirectory.from_config(settings).walk_revisions()}
     with database.write() as connection:
-        if not database.is_sqlite:  # several processes may start at once; SQLite's transaction has the lock already
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _lock(database, connection)
         found = revision(connection)
         if found is not None and found not in known:
             text_ = (
@@ -53,3 +57,21 @@ def upgrade(database: Database) -> bool:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")
     return True
+
+
+def _make(database: Database) -> bool:
+    """Make all tables in an empty database, as the migrations would (a test compares), in half a second less."""
+    with database.write() as connection:
+        _lock(database, connection)
+        if inspect(connection).get_table_names():  # another process was faster, or these tables are not ours
+            return False
+        metadata.create_all(connection)
+        _VERSION.create(connection)
+        connection.execute(_VERSION.insert().values(version_num=HEAD))
+    return True
+
+
+def _lock(database: Database, connection: Connection) -> None:
+    """Let one process at a time change the tables; SQLite's transaction has the lock already."""
+    if not database.is_sqlite:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -23,13 +23,30 @@ def database(url: str):
     database.close()
 
 
-def test_an_empty_database_becomes_what_the_tables_say(database: Database) -> None:
+@pytest.mark.parametrize("migrated", [False, True])
+def test_an_empty_database_becomes_what_the_tables_say(database: Database, migrated: bool) -> None:
+    """All at once, and step by step from a database that has had its first migration only."""
+    if migrated:
+        settings = config.Config()
+        settings.set_main_option("script_location", str(migrate.SCRIPTS))
+        with database.write() as connection:
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "0001")
     assert migrate.upgrade(database)
     assert not migrate.upgrade(database)
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert migrate.revision(connection) == migrate.HEAD
+
+
+def test_tables_of_somebody_else_are_not_taken_for_an_empty_database(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+    assert migrate.upgrade(database)
+    with database.read() as connection:
+        names = set(inspect(connection).get_table_names())
+        assert names == {"theirs", "alembic_version", *metadata.tables}
 
 
 def test_the_revision_that_the_code_wants_is_the_newest() -> None:

@@ -151,9 +151,11 @@ def search(
     prior_mean, prior_variance = _prior(sums)
     count = sums[:, : scan.FRONT_SIZE + 1].astype(np.int64)
     size = book.listed.astype(np.int64)
+    both = describe(book, tables, np.concatenate([best, members], axis=1), limits.errors)
+    both = _shrink(both, prior_mean, prior_variance, limits.errors)
     return Candidates(
-        best=_shrink(describe(book, tables, best, limits.errors), prior_mean, prior_variance, limits.errors),
-        front=_shrink(describe(book, tables, members, limits.errors), prior_mean, prior_variance, limits.errors),
+        best=Butterflies._make(field[:, :top] for field in both),
+        front=Butterflies._make(field[:, top:] for field in both),
         combinations=np.where(code == status.OK, size * (size - 1) * (size - 2) // 6, 0),
         executable=count[:, scan.EXECUTABLE],
         too_small=count[:, scan.SMALL_LOSS],

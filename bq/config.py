@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     soft_ttl_closed_s: float = 900.0  # and while it is closed, or the market is not live
     deadline_s: float = 20.0  # when a request is answered with what is there, unless it says so itself (25 at most)
     list_limit: int = 500  # tickers in one synchronous request
-    task_limit: int = 5000  # tickers in one task
+    task_limit: int = 5000  # tickers in one task; with more detail than a summary as many as in one request
     max_backlog_s: float = 5.0  # predicted work ahead of an interactive request, beyond which it is refused
     max_flights: int = 20_000  # tickers being waited for, beyond which requests are refused
     max_connections: int = 12_000  # beyond which a connection is answered with 503 and closed

@@ -51,9 +51,12 @@ class Ran(NamedTuple):
 class Running(Generic[K, S]):
     """A fetch or a slice that was begun."""
 
-    def __init__(self, flights: list[Flight[K, S]], began: float, limit: float, is_slice: bool, alone: bool) -> None:
+    def __init__(
+        self, flights: list[Flight[K, S]], began: float, starved: float, limit: float, is_slice: bool, alone: bool
+    ) -> None:
         self.flights = flights
         self.began = began
+        self.starved = starved  # seconds for which computing threads had waited for a core by then
         self.limit = limit  # seconds after which it is stuck
         self.is_slice = is_slice
         self.alone = alone  # nothing else may be computed meanwhile
@@ -77,6 +80,8 @@ class Batcher(Generic[K, S]):
         Tells whether a snapshot is older than it should be, since the source failed.
     weigh
         How many ordinary keys the computation of a snapshot is worth.
+    starved
+        Seconds for which the threads that compute have waited for a core so far, added up: not theirs to answer for.
     suspects
         Which keys are to be computed apart, or not at all.
     on_ran
@@ -94,6 +99,7 @@ class Batcher(Generic[K, S]):
         limits: Limits | None = None,
         is_stale: Callable[[S], bool] = lambda snapshot: False,
         weigh: Callable[[S], int] = lambda snapshot: 1,
+        starved: Callable[[], float] = lambda: 0.0,
         suspects: Suspects | None = None,
         on_ran: Callable[[Ran], None] = lambda ran: None,
     ) -> None:
@@ -108,6 +114,7 @@ class Batcher(Generic[K, S]):
         self._clock = clock
         self._is_stale = is_stale
         self._weigh = weigh
+        self._starved = starved
         self._suspects = suspects or Suspects()
         self._on_ran = on_ran
         self._running: set[Running[K, S]] = set()
@@ -229,8 +236,10 @@ class Batcher(Generic[K, S]):
             self.tally.lost_wakeups += 1
             self.kick()
         self._find_lost()
+        starved = self._starved()
         for running in list(self._running):
-            if not running.given_up and now - running.began > running.limit:
+            waited = (starved - running.starved) / self._busy[True] if running.is_slice else 0.0
+            if not running.given_up and now - running.began - waited > running.limit:
                 self._give_up(running)
 
     async def close(self, patience_s: float | None = None) -> None:
@@ -303,7 +312,7 @@ class Batcher(Generic[K, S]):
             # Everybody waits for a suspect, whoever asked for it.
             rank = Rank.INTERACTIVE if alone else min(flight.rank for flight in flights)
             limit = self.limits.stuck_after(self.compute_cost.predict(_weight(flights)), rank)
-        running = Running(flights, now, limit, is_slice, alone)
+        running = Running(flights, now, self._starved(), limit, is_slice, alone)
         self._alone |= alone
         self.tally.apart += alone
         self._running.add(running)

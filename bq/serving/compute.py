@@ -87,8 +87,9 @@ class Pools:
         """Records the tickers that a thread analyses, as long as it does."""
         self.recall: Callable[[Sequence[Snapshot | Problem]], list[Snapshot | Problem]] = list
         """Adds to the market's answers what a store remembers; called in a fetching thread."""
+        self._computers: set[int] = set()  # native ids of the threads that compute
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
-        self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=_give_way)
+        self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=self._begin_computing)
         self._beside = ThreadPoolExecutor(self.compute_threads, "beside", initializer=_give_way)
         self._aside = ThreadPoolExecutor(1, "aside", initializer=_give_way)
 
@@ -118,6 +119,17 @@ class Pools:
         Not in the same: a slice that waited there for a queue of other work would be taken for one that hangs.
         """
         return await asyncio.get_running_loop().run_in_executor(self._beside, work, *arguments)
+
+    def starved_s(self) -> float:
+        """Add up the seconds for which the computing threads have waited for a core (Linux; 0 elsewhere).
+
+        On a machine that is shared a slice may wait longer than it runs, and hangs as little as the machine does.
+        """
+        return sum(map(_waited_for_a_core, tuple(self._computers)))
+
+    def _begin_computing(self) -> None:
+        _give_way()
+        self._computers.add(threading.get_native_id())
 
     def weigh(self, snapshot: Snapshot) -> int:
         """Say how many ordinary tickers the analysis of a snapshot is worth."""
@@ -159,6 +171,13 @@ class Pools:
             raise RuntimeError("the engine is not loaded")
         with self.under_way([key[0] for key in keys]):
             return _analyzed(engine, keys, snapshots)
+
+
+def _waited_for_a_core(thread: int) -> float:
+    try:
+        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _unrecorded(tickers: Sequence[str]) -> contextlib.AbstractContextManager[None]:

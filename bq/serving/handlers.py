@@ -63,7 +63,9 @@ class Handlers:
         body = await read_body(request, service.settings.body_timeout_s)
         service.require_ready()
         as_task = "respond-async" in request.headers.get("Prefer", "")
-        asked = read_analyze(body, service.settings.task_limit if as_task else service.settings.list_limit)
+        few, many = service.settings.list_limit, service.settings.task_limit
+        # A result is joined in memory: 5,000 full answers would be 500 MB.
+        asked = read_analyze(body, many, detailed=few) if as_task else read_analyze(body, few)
         client = self._charge(request, len(asked.tickers))
         if as_task:
             return await self._accept(request, asked)

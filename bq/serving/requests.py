@@ -94,13 +94,13 @@ def one_detail(text: str) -> Detail:
         raise Failure(bad_request("detail must be summary, default or full.")) from None
 
 
-def read_analyze(body: bytes, limit: int) -> AnalyzeRequest:
+def read_analyze(body: bytes, limit: int, detailed: int | None = None) -> AnalyzeRequest:
     """Read the body of `POST /api/analyze`.
 
     Parameters
     ----------
-    limit
-        Most distinct tickers that are taken.
+    limit, detailed
+        Most distinct tickers that are taken, and most with more detail than a summary, where that is another number.
 
     Raises
     ------
@@ -119,8 +119,14 @@ def read_analyze(body: bytes, limit: int) -> AnalyzeRequest:
     tickers = distinct(asked.tickers)
     if len(tickers) > limit:
         raise Failure(too_many(len(tickers), limit))
+    detail: Detail = "summary" if asked.detail is UNSET else asked.detail
+    if detailed is not None and detail != "summary" and len(tickers) > detailed:
+        text = (
+            f"{len(tickers)} tickers with detail {detail} in one task; the limit is {detailed}, with summary {limit}."
+        )
+        raise Failure(Problem("too_large", f"{text} Send several tasks."))
     problems = {i: problem for i, ticker in enumerate(tickers) if (problem := check_symbol(ticker))}
-    return AnalyzeRequest(tickers, problems, "summary" if asked.detail is UNSET else asked.detail, deadline, True)
+    return AnalyzeRequest(tickers, problems, detail, deadline, True)
 
 
 def too_many(count: int, limit: int) -> Problem:

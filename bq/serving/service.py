@@ -103,6 +103,7 @@ class Service:
             ),
             is_stale=lambda snapshot: snapshot.stale,
             weigh=self.pools.weigh,
+            starved=self.pools.starved_s,
             suspects=self.suspects,
             on_ran=self._note,
         )

@@ -47,15 +47,21 @@ class Process:
         )  # fmt: skip
 
     async def answering(self, client: aiohttp.ClientSession, path: str = "/readyz", status: int = 200) -> None:
-        async with asyncio.timeout(30):
-            while self.process.returncode is None:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with client.get(self.url(path)) as response:
-                        if response.status == status:
-                            return
-                await asyncio.sleep(0.05)
+        told = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(120):  # a start takes two seconds, but the machine may be shared
+                while self.process.returncode is None:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with client.get(self.url(path)) as response:
+                            if response.status == status:
+                                return
+                            told = await response.text()
+                    await asyncio.sleep(0.05)
+            told = f"it ended with {self.process.returncode}"
+        if self.process.returncode is None:
+            self.process.kill()
         await self.ended()
-        raise AssertionError(self.output.decode())
+        raise AssertionError(f"{path} did not answer {status}: {told}; {self.output.decode()[-4000:]}")
 
     async def ended(self) -> int:
         async with asyncio.timeout(30):

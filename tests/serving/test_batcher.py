@@ -9,6 +9,7 @@ import pytest
 from bq.errors import Problem
 from bq.serving.admission import Limits
 from bq.serving.bisection import Worked
+from bq.serving.compute import Pools
 from bq.serving.cost import CostLine
 from bq.serving.flights import Rank, Waiter
 from tests.serving.loop import run
@@ -511,3 +512,59 @@ async def test_a_heavy_flight_counts_as_what_it_weighs_in_the_backlog(room):
     await waiter.all()
     await asyncio.sleep(0)
     assert room.batcher.backlog_s(Rank.INTERACTIVE) == 0.0
+
+
+@room_test
+async def test_a_slice_that_waits_for_a_core_does_not_hang(room):
+    """On a busy machine: it waits four seconds in five, so it takes 20 s for 4 s of work, and is let go on."""
+
+    async def starve():
+        while True:
+            await asyncio.sleep(1)
+            room.starved += 0.8
+
+    room.each_s = 20.0
+    tasks = [asyncio.create_task(beats(room.batcher)), asyncio.create_task(starve())]
+    assert await room.answers("A") == ["a"]
+    assert room.batcher.tally.stuck == 0
+    for task in tasks:
+        task.cancel()
+
+
+def test_a_slice_that_hangs_is_found_though_another_waits_for_a_core():
+    async def main():
+        room = Room(compute_slots=2, slice_s=0.1)
+        room.fetch_s, room.each_s = 0.0, 0.13
+
+        async def starve():
+            while True:
+                await asyncio.sleep(1)
+                room.starved += 1.0
+
+        room.weights = {"HANGS": 6000}
+        hangs = asyncio.create_task(room.answers(["HANGS"]))
+        await asyncio.sleep(0.01)
+        for running in room.batcher._running:
+            running.limit = 5.0  # its weight only makes it long here
+        others = asyncio.create_task(room.answers([f"T{i}" for i in range(300)]))
+        tasks = [asyncio.create_task(beats(room.batcher)), asyncio.create_task(starve())]
+        await hangs
+        assert room.batcher.tally.stuck == 1
+        assert asyncio.get_running_loop().time() < 13.0
+        for task in (*tasks, others):
+            task.cancel()
+
+    run(main())
+
+
+async def test_the_wait_for_a_core_is_read_from_the_system():
+    pools = Pools(2, 1)
+    assert pools.starved_s() == 0.0
+    await asyncio.gather(*[asyncio.get_running_loop().run_in_executor(pools._computing, sum, ()) for _ in range(8)])
+    first = pools.starved_s()
+    await asyncio.gather(
+        *[asyncio.get_running_loop().run_in_executor(pools._computing, sum, range(10**6)) for _ in range(20)]
+    )
+    pools.close()
+    assert first > 0.0
+    assert pools.starved_s() >= first or pools.starved_s() == 0.0  # the threads may have ended

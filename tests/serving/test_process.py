@@ -87,7 +87,7 @@ async def test_sigterm_while_the_engine_is_loading_is_a_clean_end(tmp_path):
         assert b"Traceback" not in server.output
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.slow)])
 async def test_accepted_tasks_survive_kill_minus_nine_at_any_moment(tmp_path, kills):
     """T38: killed at random moments, often before the last task is done; each ends once, as if nothing had happened."""
     rng = random.Random(38)

@@ -63,6 +63,20 @@ async def test_a_task_may_be_longer_than_a_list(tmp_path):
         assert (await server.post({"tickers": [f"T{i}" for i in range(21)]}, **ASYNC))[0] == 413
 
 
+async def test_a_long_task_takes_summaries_only(tmp_path):
+    """Five thousand full answers would be joined to 500 MB: the end of a small machine, when somebody asks for them."""
+    async with running(tmp_path, list_limit=10, task_limit=20) as server:
+        names = [f"T{i}" for i in range(11)]
+        for detail in ("default", "full"):
+            status, body = await server.post({"tickers": names, "detail": detail}, **ASYNC)
+            assert (status, body["code"]) == (413, "too_large")
+            assert "limit is 10" in body["error"]
+            assert (await finished(server, await submit(server, {"tickers": names[:10], "detail": detail})))[
+                "count"
+            ] == 10
+        assert (await finished(server, await submit(server, {"tickers": names, "detail": "summary"})))["count"] == 11
+
+
 async def test_progress_is_told_while_a_task_runs(server):
     server.engine.gate = threading.Event()
     location = await submit(server, {"tickers": ["A", "B"]})

@@ -59,6 +59,7 @@ class Position(NamedTuple):
     debit: float  # net cost: negative when the position is opened for a credit
     left_tail: float  # payoff below K1
     right_tail: float  # payoff above K3
+    half_spreads: float  # what crossing the spreads costs at entry
 
     @property
     def peak(self) -> float:
@@ -100,13 +101,6 @@ class Position(NamedTuple):
         )
         return put_type + self.put_type_constant
 
-    @property
-    def half_spreads(self) -> float:
-        """What crossing the spreads costs at entry."""
-        return sum(
-            0.5 * (q.ask - q.bid) * abs(leg.quantity) for q, leg in zip(self.quotes, LEGS[self.form], strict=True)
-        )
-
 
 def open_position(form: Form, strikes: Sequence[float], quotes: Sequence[Quote], fee: float) -> Position:
     """Buy the wings at the ask and sell the centre at the bid, paying the commission on each of four contracts."""
@@ -122,7 +116,10 @@ def open_position(form: Form, strikes: Sequence[float], quotes: Sequence[Quote],
     else:
         left, right = lower - center, center - upper
     debit = lower_cost + upper_cost - 2.0 * credit
-    return Position(form, lower, center, upper, lower_cost, credit, upper_cost, fee, tuple(quotes), debit, left, right)
+    shorts = sum(q.ask - q.bid for q in inner) * 2.0 / len(inner)  # one quote sold twice, or two once
+    spreads = 0.5 * (first.ask - first.bid + shorts + last.ask - last.bid)
+    costs = lower_cost, credit, upper_cost
+    return Position(form, lower, center, upper, *costs, fee, tuple(quotes), debit, left, right, spreads)
 
 
 def equivalent_cost(position: Position, discount: float) -> float:

@@ -17,6 +17,7 @@ from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
 from kernels import density, outcomes, prospects
+from kernels.payoff import touch_probability
 
 PIN = 0.005
 BOOTSTRAPS = 200
@@ -80,6 +81,7 @@ def assess(cases: Sequence[Case]) -> list[Assessed]:
             implied[id(s)] = s.iv_error
     noise = [0.0 if case.design.source is None else implied[id(case.design.source)] for case in cases]
     market = _under_market(cases, positions, noise)
+    touches = _touches(cases, positions)
     return [
         _assessed(
             case,
@@ -87,13 +89,15 @@ def assess(cases: Sequence[Case]) -> list[Assessed]:
             None if case.measures.empirical is None else prospects.History[float](*past),
             smile,
             error,
+            touched,
         )
-        for case, ahead, past, smile, error in zip(
+        for case, ahead, past, smile, error, touched in zip(
             cases,
             np.stack(forecast, axis=1).tolist(),
             np.stack(history, axis=1).tolist(),
             market,
             noise,
+            touches,
             strict=True,
         )
     ]
@@ -190,12 +194,23 @@ def _under_market(cases: Sequence[Case], positions: prospects.Positions, noise: 
     return found
 
 
+def _touches(cases: Sequence[Case], positions: prospects.Positions) -> list[list[float]]:
+    """Compute the probabilities that the price meets the three strikes by expiry; see `touch`."""
+    spot = np.repeat([case.spot for case in cases], 3)
+    sd = np.repeat([case.sigma_total for case in cases], 3)
+    level = np.stack([positions.lower, positions.center, positions.upper], axis=1).ravel()
+    met = touch_probability(spot, level, -0.5 * sd * sd, sd)
+    found: list[list[float]] = np.where(sd > 0.0, met, level == spot).reshape(-1, 3).tolist()
+    return found
+
+
 def _assessed(
     case: Case,
     ahead: prospects.Forecast[float],
     past: prospects.History[float] | None,
     smile: _Smile | None,
     implied: float,
+    touched: list[float],
 ) -> Assessed:
     design, m, spot = case.design, case.measures, case.spot
     p = design.position
@@ -234,9 +249,9 @@ def _assessed(
         std_error=error,
         cvar_95=ahead.tail,
         prob_max_loss=ahead.at_worst,
-        touch_center=touch(spot, p.center, case.sigma_total),
-        touch_lower=touch(spot, p.lower, case.sigma_total),
-        touch_upper=touch(spot, p.upper, case.sigma_total),
+        touch_lower=touched[0],
+        touch_center=touched[1],
+        touch_upper=touched[2],
         kelly_fraction=kelly_share,
         assignment_flags=_assignment_flags(design, spot, case.payments),
         pin_risk=ahead.pin,

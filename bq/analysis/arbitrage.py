@@ -95,14 +95,14 @@ def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> 
     """
     if not slices:
         return
-    rows = _rows(slices, snapshots)
+    rows, listed = _rows(slices, snapshots)
     dividends = np.array([_paid_by_the_short(s, snapshots[s.owner]) for s in slices])
     quoted = _part(rows, np.isfinite(rows.bid) & np.isfinite(rows.ask))
     asked = _part(rows, np.isfinite(rows.ask))
     trades = [
         *_verticals(quoted, fee),
         *(_butterflies(asked, wings, fee) for wings in WINGS),
-        _calendars(rows, np.array([s.owner for s in slices]), fee),
+        _calendars(_part(rows, listed), np.array([s.owner for s in slices]), fee),
         *_parity(rows, slices, fee, dividends),
     ]
     found: list[list[_Trade]] = [[] for _ in slices]
@@ -147,19 +147,36 @@ def _written(trade: _Trade) -> schema.Arbitrage:
     )
 
 
-def _rows(slices: Sequence[Slice], snapshots: Sequence[Snapshot]) -> _Rows:
-    parts = []
-    for i, s in enumerate(slices):
-        chain = snapshots[s.owner].chain
+def _rows(slices: Sequence[Slice], snapshots: Sequence[Snapshot]) -> tuple[_Rows, Bool]:
+    """Give every strike of every slice as a put, then as a call, and which of these are listed; no price without it."""
+    chains, offset, total = [], {}, 0
+    for owner in sorted({s.owner for s in slices}):
+        chain = snapshots[owner].chain
         assert chain is not None
-        for side, is_call in ((s.put, False), (s.call, True)):
-            listed = side.row >= 0
-            row = side.row[listed]
-            bid, ask = (np.where(price > 0.0, price, np.nan) for price in (chain.bid[row], chain.ask[row]))
-            flag = np.full(row.size, is_call)
-            sizes = chain.bid_size[row], chain.ask_size[row]
-            parts.append(_Rows(np.full(row.size, i), flag, s.strike[listed], bid, ask, *sizes))
-    return _Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        chains.append(chain)
+        offset[owner] = total
+        total += chain.strike.size
+    row = np.concatenate([side.row for s in slices for side in (s.put, s.call)])
+    size = np.repeat([s.strike.size for s in slices], 2)
+    first = np.repeat([offset[s.owner] for s in slices], 2)
+    listed = row >= 0
+    at = np.where(listed, row + np.repeat(first, size), 0)
+
+    def column(name: str) -> F64:
+        values: F64 = np.concatenate([getattr(chain, name) for chain in chains])[at]
+        return values
+
+    bid, ask = column("bid"), column("ask")
+    rows = _Rows(
+        np.repeat(np.repeat(np.arange(len(slices)), 2), size),
+        np.repeat(np.tile([False, True], len(slices)), size),
+        np.concatenate([s.strike for s in slices for _ in range(2)]),
+        np.where(listed & (bid > 0.0), bid, np.nan),
+        np.where(listed & (ask > 0.0), ask, np.nan),
+        column("bid_size"),
+        column("ask_size"),
+    )
+    return rows, listed
 
 
 def _part(rows: _Rows, keep: Bool) -> _Rows:
@@ -221,10 +238,8 @@ def _calendars(rows: _Rows, owner: npt.NDArray[np.int64], fee: float) -> _Found:
 
 def _parity(rows: _Rows, slices: Sequence[Slice], fee: float, dividends: F64) -> list[_Found]:
     """Compare call minus put with the share, beyond the bounds of American parity and the doubt about the spot."""
-    order = np.lexsort((rows.is_call, rows.strike, rows.slice))
-    put, call = order[:-1], order[1:]
-    same = (rows.strike[put] == rows.strike[call]) & (rows.slice[put] == rows.slice[call])
-    put, call = put[same], call[same]
+    put = np.flatnonzero(~rows.is_call)
+    call = put + np.repeat([s.strike.size for s in slices], [s.strike.size for s in slices])
     at, strike = rows.slice[put], rows.strike[put]
     spot = np.array([s.spot for s in slices])[at]
     discount = np.array([s.discount for s in slices])[at]

@@ -126,9 +126,9 @@ def test_the_reason_says_what_the_recommendation_rests_on(snapshots: list[Snapsh
     found: list[Findings] = []
     write = report.write
 
-    def listen(findings: list[Findings], version: str) -> list[Any]:
+    def listen(findings: list[Findings], *rest: Any) -> list[Any]:
         found.extend(findings)
-        return write(findings, version)
+        return write(findings, *rest)
 
     with mock.patch.object(report, "write", listen):
         engine.analyze(snapshots[:1])

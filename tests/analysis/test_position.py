@@ -5,6 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bq.analysis import risk
+from bq.analysis.cash_dividends import Payments
+from bq.analysis.design import Design
 from bq.analysis.position import FORMS, LEGS, Form, Quote, equivalent_cost, open_position
 
 FEE = 0.0065
@@ -77,3 +80,30 @@ def test_fair_forms_cost_the_same(strikes: list[float]) -> None:
             quotes.append(Quote(price, price))
         costs.append(equivalent_cost(open_position(form, strikes, quotes, 0.0), float(np.exp(-rate * tau))))
     assert costs == pytest.approx([costs[0]] * 3, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("form", "spot", "middle", "flags"),
+    [
+        ("PUT", 90.0, 10.2, ["short_put_interest"]),  # 0.2 of time value, 0.5 of interest
+        ("PUT", 90.0, 10.9, []),
+        ("PUT", 110.0, 0.2, []),
+        ("CALL", 110.0, 10.2, ["short_call_before_dividend"]),  # a dividend of 0.6
+        ("CALL", 110.0, 10.9, []),
+        ("CALL", 90.0, 0.2, []),
+        ("IRON", 90.0, 10.2, ["short_put_interest"]),
+        ("IRON", 110.0, 10.2, ["short_call_before_dividend"]),
+    ],
+)
+def test_a_short_leg_that_is_worth_exercising_is_flagged(
+    form: Form, spot: float, middle: float, flags: list[str]
+) -> None:
+    quotes = [Quote(middle - 0.05, middle + 0.05)] * len(LEGS[form])
+    position = open_position(form, [95.0, 100.0, 105.0], quotes, FEE)
+    expiry = np.datetime64("2026-08-07")
+    design = Design(position, expiry, 36, 0.1, 25, 0.05, 0.0, spot, None, 0.0)
+    payments = Payments(np.array([0.03]), np.array([0.6]))
+    assert risk._assignment_flags(design, spot, payments) == flags
+    assert risk._assignment_flags(design, spot, Payments(np.empty(0), np.empty(0))) == [
+        flag for flag in flags if flag == "short_put_interest"
+    ]

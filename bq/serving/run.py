@@ -20,6 +20,7 @@ from bq.config import Settings
 from bq.serving.app import SERVICE
 from bq.serving.limits import BACKLOG, BODY, ignore_newcomers, listening_socket, raise_descriptor_limit
 from bq.serving.logs import leave, start_logging
+from bq.serving.memory import settle_allocator
 from bq.serving.protocol import Door
 from bq.serving.service import Service
 
@@ -130,6 +131,7 @@ def _settle_garbage() -> None:
 def main(settings: Settings, app: Callable[[], web.Application]) -> None:
     """Run the server as this process; does not return."""
     start_logging()
+    settle_allocator()
     code = 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

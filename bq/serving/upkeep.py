@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 
 STUCK_GRACE_S: Final = 15.0  # between finding a slice stuck and leaving the process to its supervisor
 STUCK_EXIT: Final = 70  # EX_SOFTWARE
-TRIM_PAUSE_S: Final = 10.0  # between two times that freed memory is given back to the system
+TRIM_PAUSE_S: Final = 10.0  # between two times that freed memory is given back to the system, on an idle server
+BUSY_TRIM_PAUSE_S: Final = 60.0  # and on one that always has something to do
 SHRINK_PAUSE_S: Final = 10.0  # between two times that stored answers give way to a shortage of memory
 
 SHORT_OF_MEMORY: Final = Problem("too_busy", "The server is short of memory.", 10.0)
@@ -66,7 +67,7 @@ class Upkeep:
         """Do all of it; to be called every second."""
         self.look_for_stuck_slices()
         self.watch_memory()
-        self.trim_when_idle()
+        self.trim_now_and_then()
 
     def watch_memory(self) -> None:
         """Make room when memory runs short, and begin nothing new when that is not enough; hits are always served."""
@@ -82,10 +83,11 @@ class Upkeep:
         if before is not self.pressure:
             _log.warning("memory is short (%s): stored answers were given up", self.pressure.name.lower())
 
-    def trim_when_idle(self) -> None:
+    def trim_now_and_then(self) -> None:
         """Give back what analyses have freed: the allocator keeps 50 MB of it, and small dynos have 512 MB."""
         now, computed = self._clock(), self._batcher.bisection.keys
-        if self._batcher.flights or computed == self._computed_at_trim or now - self._trimmed_at < TRIM_PAUSE_S:
+        pause = BUSY_TRIM_PAUSE_S if self._batcher.flights else TRIM_PAUSE_S
+        if computed == self._computed_at_trim or now - self._trimmed_at < pause:
             return
         self._trimmed_at, self._computed_at_trim = now, computed
         self._pools.aside(memory.trim)

@@ -291,3 +291,26 @@ async def test_the_metrics_have_the_names_that_dashboards_know(tmp_path):
     assert 'bq_batch_wait_seconds_count{class="interactive"} 1.0' in text
     assert "ticker=" not in text
     assert msgspec.json.encode("NO1").decode().strip('"') not in text
+
+
+async def test_freed_memory_is_given_back_soon_when_idle_and_now_and_then_when_busy(tmp_path, monkeypatch):
+    now, trims = [1000.0], []
+    monkeypatch.setattr(memory, "trim", lambda: trims.append(now[0]))
+    async with running(tmp_path, options={"clock": lambda: now[0]}) as server:
+        upkeep, batcher = server.service.upkeep, server.service.batcher
+        upkeep._trimmed_at = now[0]
+        batcher.bisection.keys += 1
+        monkeypatch.setitem(batcher.register.flights, ("A", "full", ""), None)
+        for _ in range(130):
+            now[0] += 1.0
+            batcher.bisection.keys += 1
+            upkeep.trim_now_and_then()
+        await until(lambda: len(trims) == 2)
+        monkeypatch.undo()
+        monkeypatch.setattr(memory, "trim", lambda: trims.append(now[0]))
+        now[0] += 10.0
+        upkeep.trim_now_and_then()
+        await until(lambda: len(trims) == 3)
+        now[0] += 100.0
+        upkeep.trim_now_and_then()  # nothing was computed since
+    assert len(trims) == 3

@@ -125,3 +125,22 @@ def call(name: str, *columns: npt.NDArray[np.float64], source: str = EUROPEAN) -
         function(*arguments)
 
     return run
+
+
+def call_with_fresh(
+    name: str, outputs: int, *columns: npt.NDArray[np.float64], source: str = EUROPEAN
+) -> Callable[[], object] | None:
+    """Bind a C function as `call` does, but to outputs that are allocated for each call, as our doors do."""
+    loaded = library(source)
+    if loaded is None:
+        return None
+    function, n = getattr(loaded, name), columns[0].size
+    arguments = [ctypes.c_long(n), *(c.ctypes.data_as(ctypes.c_void_p) for c in columns)]
+
+    def run(_keep: object = columns) -> object:
+        out = np.empty((outputs, n))
+        first = out.ctypes.data
+        function(*arguments, *(ctypes.c_void_p(first + 8 * n * k) for k in range(outputs)))
+        return (*out,)
+
+    return run

@@ -229,8 +229,11 @@ def implied_vol(
 
     Notes
     -----
-    A bracketed secant from the European implied volatility, which is an upper bound, with European vega as first slope.
-    An option that is never exercised early has its European implied volatility.
+    From the European implied volatility, which is an upper bound, by steps that take the European part of the price as
+    it is and of the premium's logarithm the secant, within a bracket; where the option is exercised at once and its
+    price says nothing, by the distance of the spot from the boundary (`kernels.american_inversion`). An option that is
+    never exercised early has its European implied volatility. No volatility gives a price above the exercise value
+    by less than the scheme's error at the boundary: such a row gets the least at which exercise is not due.
 
     Examples
     --------

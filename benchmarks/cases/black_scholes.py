@@ -27,7 +27,7 @@ def market(n: int) -> tuple[np.ndarray, ...]:
 
 
 def in_c(name: str, rows: tuple[np.ndarray, ...], outputs: int) -> Mapping[str, Contender]:
-    """C into arrays that are kept, the most that it can have, and into fresh ones, which is what a caller of ours gets."""
+    """C into arrays that are kept, the best it can have, and into fresh ones, which is what our callers get."""
     inputs, n = [*rows[:6], np.where(rows[6], 1.0, -1.0)], rows[0].size
     kept = c_reference.call(name, *inputs, *(np.empty(n) for _ in range(outputs)))
     fresh = c_reference.call_with_fresh(name, outputs, *inputs)

@@ -337,6 +337,34 @@ def test_price_at_the_implied_volatility_is_the_price(scheme):
     np.testing.assert_allclose(again, first.price[live][found], rtol=0, atol=1e-10)
 
 
+def test_a_price_next_to_the_exercise_value_has_the_volatility_at_the_boundary():
+    # Deep puts: below some volatility they are exercised at once, above it the price starts with the scheme's error.
+    strike = np.linspace(105, 160, 24)
+    rows = (100.0, strike, 0.2, 0.05, 0.01)
+    for extra in (1e-9, 1e-6, 1e-4, 1e-3, 1e-2):
+        got = american.implied_vol(strike - 100 + extra, *rows, False)
+        assert np.all(got.status == OK)
+        above = american.price(*rows, got.sigma * (1 + 1e-7), False)
+        below = american.price(*rows, got.sigma * (1 - 1e-7), False)
+        found = np.abs(american.price(*rows, got.sigma, False).price - (strike - 100 + extra)) < 1e-9
+        jumps = (below.status == IMMEDIATE_EXERCISE) & (above.status == OK) & (above.price > strike - 100 + extra)
+        assert np.all(found | jumps)
+        assert np.all(found[extra >= TOLERANCE["default"] * strike / 100])
+
+
+def test_a_real_chain_returns_through_its_volatilities(data_dir: Path):
+    chain = pd.read_csv(data_dir / "market" / "chains_yahoo_AAPL_2025-09-28.csv.gz")
+    chain = chain[(chain.bid > 0) & (chain.ask > chain.bid)]
+    days = (pd.to_datetime(chain.expiry) - pd.to_datetime(chain.quote_date)).dt.days + 0.8
+    mid, call = ((chain.bid + chain.ask) / 2).to_numpy(), (chain.type == "call").to_numpy()
+    columns = [c.to_numpy() for c in (chain.spot, chain.strike, days / 365)]
+    got = american.implied_vol(mid, *columns, 0.04, 0.005, call)
+    found = got.status == OK
+    assert found.sum() > 1000
+    again = american.price(*(c[found] for c in columns), 0.04, 0.005, got.sigma[found], call[found]).price
+    np.testing.assert_allclose(again, mid[found], rtol=0, atol=1e-8)
+
+
 def test_implied_volatility_is_recovered_where_vega_is():
     rows = years(market(500, 14))
     greeks = american.greeks(*rows)

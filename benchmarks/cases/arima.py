@@ -61,6 +61,7 @@ def _production() -> Case:
         },
         rounds=5,
         notes="AutoARIMA searches step by step and stops at local maxima",
+        limits=LIMITS,
     )
 
 
@@ -75,6 +76,7 @@ def _forecast() -> Case:
                 lambda: [reference.statsmodels_forecast(x, 1, 1, (0.3,), (0.2,), 1e-4, 30) for x in levels[:2]], 2
             ),
         },
+        limits="one pass of the filter over the series, each observation waiting for the one before; lanes are series",
     )
 
 

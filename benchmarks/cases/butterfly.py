@@ -47,5 +47,6 @@ def _case(count: int, front: int) -> Case:
         ours=Contender(ours, 1),
         references={"numpy, put form only": Contender(numpy_search, 1)},
         must_reach="<= 350 us" if count == 1 else "",
+        limits="arithmetic in lanes for what the price alone does not refuse, then look-ups, one butterfly at a time",
         notes="ours prices all three forms and ranks; through the Python door, tables laid out anew",
     )

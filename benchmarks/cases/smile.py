@@ -41,6 +41,8 @@ def _fit_case() -> Case:
         references={"scipy least_squares from the truth": Contender(scipy_fits, few)},
         accuracy=accuracy,
         must_reach="<= 60 us",
+        limits="scalar code: Gauss-Newton steps from two starts, each a pass over the quotes and small linear systems "
+        "that branch; the grid of starts runs in lanes",
         rounds=9,
     )
 
@@ -64,4 +66,5 @@ def _density_case() -> Case:
         references={"numpy and scipy.special": Contender(numpy_cdf, 1)},
         accuracy=lambda: f"largest difference {np.abs(density.cdf(slices, points)[0] - numpy_cdf()).max():.0e}",
         notes="ours computes density and put value as well",
+        limits="arithmetic: exponentials, normal distributions, roots and divisions of every point",
     )

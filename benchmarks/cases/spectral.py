@@ -43,6 +43,7 @@ def _cycles() -> Case:
         ours=Contender(lambda: spectral.cycles(x, standardize="ewma"), 500),
         references={"numpy rfft, whole batch": Contender(lambda: np.fft.rfft(x), 500)},
         accuracy=lambda: f"{np.mean(spectral.cycles(x[::10]).significant.any(axis=1)):.0%} of the planted are found",
+        limits="the spectra, then the tapers and half samples of the rows with something to confirm",
     )
 
 

@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     fetch_slots: int = 4
     fetch_group: int = 32  # keys a fetch
     slice_s: float = 0.025  # predicted seconds of a slice
+    patient_slice_s: float = 0.1  # of one that nobody sits and waits for: kernels want eight tickers and more at once
     max_slice: int = 128
     max_flights: int = 20_000
     max_refreshes: int = 2_000

@@ -290,7 +290,8 @@ class Batcher(Generic[K, S]):
             return self.register.apart.take(1, 1)
         ready = self.register.ready
         free = self.limits.compute_slots - self._busy[True]
-        size = self.compute_cost.size_within(self.limits.slice_s)
+        waiting = ready.lanes[Rank.INTERACTIVE]
+        size = self.compute_cost.size_within(self.limits.slice_s if waiting else self.limits.patient_slice_s)
         return ready.take(size, min(self.limits.max_slice, -(-len(ready) // free)))
 
     def _launch(self, picked: list[Flight[K, S]], is_slice: bool) -> None:

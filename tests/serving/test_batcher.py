@@ -68,6 +68,18 @@ def test_slices_are_cut_by_predicted_time():
     run(main())
 
 
+def test_slices_are_longer_while_nobody_sits_and_waits():
+    async def main():
+        room = Room(slice_s=0.25, patient_slice_s=0.55)
+        scan = asyncio.create_task(room.answers("ABCDEFGHIJKL", rank=Rank.SCAN))
+        await asyncio.sleep(1.2)  # what is asked for now is fetched by 2.2, in the third slice
+        await asyncio.gather(scan, room.answers("XYZ"))
+
+        assert [len(keys) for _, keys in room.slices] == [5, 5, 2, 2, 1]
+
+    run(main())
+
+
 def test_idle_threads_share_what_is_ready():
     async def main():
         room = Room(compute_slots=2)
@@ -553,6 +565,7 @@ def test_a_slice_that_hangs_is_found_though_another_waits_for_a_core():
         assert asyncio.get_running_loop().time() < 13.0
         for task in (*tasks, others):
             task.cancel()
+        await asyncio.sleep(1000.0)  # of the loop's own time: until the slices have ended
 
     run(main())
 

@@ -280,11 +280,12 @@ async def soak(server: Server, seconds: float, seed: int, clients: int = 16) -> 
     watching = asyncio.create_task(watch(server, end))
     await asyncio.gather(*[torment.client(end) for _ in range(clients)])
     rows = await watching
+    quiet = 0
     for _ in range(180):  # let flights end, tasks be done and slow connections be closed
         await asyncio.sleep(1.0)
-        if (server.metric("bq_flights"), server.metric("bq_jobs")) == (0.0, 0.0) and server.metric(
-            "bq_connections"
-        ) <= 1:
+        flights, jobs, connections = (server.metric(f"bq_{name}") for name in ("flights", "jobs", "connections"))
+        quiet = quiet + 1 if (flights, jobs) == (0.0, 0.0) and connections <= 1 else 0
+        if quiet == 3:  # not a moment between two refreshes ahead
             break
     after = await watch(server, time.monotonic() + 0.1)
     warm = rows[rows[:, 0] > WARM_SHARE * seconds]

@@ -253,10 +253,17 @@ class Cache(Generic[K]):
             self._entries.popitem()
 
     def take_due(self, limit: int) -> list[K]:
-        """Take up to `limit` keys that were asked for in the last part of their soft life."""
-        keys = list(self._due)[:limit]
-        for key in keys:
+        """Take up to `limit` keys that were asked for in the last part of their soft life, and are still fresh.
+
+        What grew stale before there was time is forgotten here: it is refreshed when somebody asks for it.
+        """
+        keys: list[K] = []
+        now = self.clock()
+        while self._due and len(keys) < limit:
+            key = next(iter(self._due))
             del self._due[key]
+            if key in self._entries and now < BaseCache.__getitem__(self._entries, key).soft_until:
+                keys.append(key)
         return keys
 
     def counts(self) -> Counts:

@@ -253,3 +253,18 @@ def test_a_snapshot_leaves_the_order_of_use_as_it_is():
     cache.shrink(cache.counts().size // 2)
 
     assert [name for name in "ABCD" if cache.get(name)] == ["A", "D"]
+
+
+def test_what_has_grown_stale_meanwhile_is_not_refreshed_ahead():
+    """On a server that was busy for long: nobody asked for it since, and whoever does has it refreshed."""
+    clock = FakeClock()
+    cache = make(clock, Lives(jitter=0.0))
+    for name in "AB":
+        put(cache, name)
+    clock.tick(55.0)
+    for name in "AABB":
+        cache.get(name)
+    clock.tick(4.0)
+    assert cache.take_due(1) == ["A"]
+    clock.tick(2.0)
+    assert cache.take_due(10) == []

@@ -120,8 +120,9 @@ def cases() -> list[Case]:
             references={"five QuantLib QdFp fast": Contender(_engine(rows, "fast", _FEW).run, _FEW // 5)},
             accuracy=lambda: _inversion(inverse),
             must_reach="<= 12 us as a guide",
-            limits="two to three prices a row. A secant of the price itself took four to five, and twenty to sixty for "
-            "a row that was met to its rounding or lay next to the exercise value, which a small batch waited for",
+            limits="prices: four a row here, two to three on a listed chain. A secant of the price itself took "
+            "four on the chain, and twenty to sixty for a row that was met to its rounding or lay next to the exercise "
+            "value, which a small batch waited for: 14 prices a row in batches of 100, now 3",
         ),
         Case(
             name="American price with cash dividends",

@@ -79,14 +79,20 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def cache_of(module: str) -> Path:
+    """Name the folder in which the compiled code of a module is stored on this host."""
+    return _HERE / ".cache" / f"{host()}-{fingerprint(module)}"
+
+
 class _Locator(caching._CacheLocator):
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
-        self._stamp = fingerprint(Path(py_file).stem)
+        self._module = Path(py_file).stem
+        self._stamp = fingerprint(self._module)
 
     def get_cache_path(self) -> str:
-        return str(_HERE / ".cache" / f"{host()}-{self._stamp}")
+        return str(cache_of(self._module))
 
     def get_source_stamp(self) -> str:
         return self._stamp

@@ -82,7 +82,7 @@ def _price(f: Findings, scale: float, fan: Sequence[F64]) -> list[schema.Forecas
     bars = f.snapshot.bars
     closes = np.round(bars.close[-PAST_POINTS:] * scale, 2).tolist()
     past = map(schema.ForecastPoint, _labels(bars.date[-PAST_POINTS:]), closes)
-    values = (np.round(line[:SESSIONS], 2).tolist() for line in fan)
+    values = np.round(np.stack([line[:SESSIONS] for line in fan]), 2).tolist()
     future = map(schema.ForecastPoint, _labels_after(bars.date[-1]), repeat(None), *values)
     return [*past, *future]
 
@@ -92,7 +92,7 @@ def _volatility(f: Findings, returns: F64) -> list[schema.VolatilityPoint]:
     n = realized.size
     predicted = 0.01 * np.sqrt(f.volatility.sigma2[f.row, returns.size - n : returns.size] * SESSIONS_A_YEAR)
     days = _labels(f.snapshot.bars.date[-n:])
-    return list(map(schema.VolatilityPoint, days, np.round(realized, 4).tolist(), np.round(predicted, 4).tolist()))
+    return list(map(schema.VolatilityPoint, days, *np.round(np.stack([realized, predicted]), 4).tolist()))
 
 
 def _spectrum(f: Findings) -> list[schema.SpectrumPoint]:

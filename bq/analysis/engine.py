@@ -293,6 +293,7 @@ def _complete(
             total_variance=d.total_variance,
             measures=cases[begin].measures,
             design=cases[begin].design,
+            payments=cases[begin].payments,
             assessed=assessed[begin],
             found=d.found,
             candidates=[(choice, assessed[begin + j].risk) for j, choice in enumerate(d.choices)],

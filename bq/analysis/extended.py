@@ -146,6 +146,7 @@ def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
     angle, error = float(phase.angle[i]), float(phase.std_error[i])
     known = math.isfinite(angle) and bool(c.significant[i].any())
     band = np.isfinite(s.period[i])
+    noise = numbers(np.stack([s.noise95[i][band], s.noise99[i][band]]), 5)
     return schema.ExtendedCycles(
         candidates=candidates,
         family_p=number(float(s.family_p[i])),
@@ -155,8 +156,8 @@ def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
             known and facts.phase_known,
         ),
         trend_t_stat=number(float(f.cycles.trend.t_stat[i]), 3),
-        noise_95=numbers(s.noise95[i][band], 5),
-        noise_99=numbers(s.noise99[i][band], 5),
+        noise_95=noise[0],
+        noise_99=noise[1],
     )
 
 

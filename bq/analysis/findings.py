@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bq import schema
+from bq.analysis.cash_dividends import Payments
 from bq.analysis.cycles import CycleStudy
 from bq.analysis.design import Design
 from bq.analysis.forecast import PriceForecast
@@ -45,6 +46,7 @@ class Findings(NamedTuple):
     total_variance: float
     measures: Measures
     design: Design
+    payments: Payments
     assessed: Assessed
     found: Found | None  # None: no quotes to search
     candidates: list[tuple[Choice, schema.Risk]]  # the best first: the trade

@@ -60,9 +60,8 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
     )
     quoted = np.array([f.design.source is not None for f in found])[owner]
     # Without quotes the prices themselves come from the forecast and the carry, and stay with them.
-    payments = [Payments.of(f.snapshot) for f in found]
     none = Payments(np.empty(0), np.empty(0))
-    paid = [payments[i] if real else none for i, real in zip(owner, quoted, strict=True)]
+    paid = [found[i].payments if real else none for i, real in zip(owner.tolist(), quoted, strict=True)]
     terms = Terms.of(spot, strike, tau, rate, dividend, is_call, paid, column("forward"), fallback)
     own, code = cash_dividends.implied_vol(0.5 * (bid + ask), terms, fallback)
     sigma = np.where(quoted & (code == status.OK), own, fallback)

@@ -1,6 +1,6 @@
 """Rounding numbers for the wire: once, and never one that is not finite."""
 
-import math
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,15 @@ def number(value: float, digits: int = 6) -> float:
     NotFiniteError
         If it is NaN or infinite.
     """
-    if not math.isfinite(value):
+    rounded = round(float(value), digits)
+    if rounded - rounded != 0.0:  # of NaN and of infinity it is NaN
         raise NotFiniteError("a number of the analysis is not finite")
-    return round(float(value), digits)
+    return rounded
 
 
-def numbers(values: F64, digits: int = 4) -> list[float]:
-    """Round a vector of finite numbers."""
+def numbers(values: F64, digits: int = 4) -> list[Any]:
+    """Round finite numbers: a vector to a list, rows of several to a list of lists."""
     if not np.isfinite(values).all():
         raise NotFiniteError("a series of the analysis holds numbers that are not finite")
-    rounded: list[float] = np.round(values, digits).tolist()
+    rounded: list[Any] = np.round(values, digits).tolist()
     return rounded

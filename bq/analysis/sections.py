@@ -93,6 +93,7 @@ def _standing(f: Findings, recommendation: str, reasons: Sequence[str]) -> str:
 def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:
     """Write the price forecast: middle and 95 % band, in dollars, by session."""
     at_expiry = f.target.sessions - 1
+    lines = numbers(np.stack([middle[:SESSIONS], upper[:SESSIONS], lower[:SESSIONS]]))
     return schema.Arima(
         mean_forecast=number(middle[at_expiry], 4),
         forecast_7d=number(middle[6], 4),
@@ -100,9 +101,9 @@ def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:
         model_order=f.price.fit.order[f.row].tolist(),
         aic=number(_aic(f), 4),
         confidence_width=number(upper[at_expiry] - lower[at_expiry], 4),
-        forecast=numbers(middle[:SESSIONS]),
-        upper_bound=numbers(upper[:SESSIONS]),
-        lower_bound=numbers(lower[:SESSIONS]),
+        forecast=lines[0],
+        upper_bound=lines[1],
+        lower_bound=lines[2],
     )
 
 

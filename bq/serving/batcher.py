@@ -259,7 +259,10 @@ class Batcher(Generic[K, S]):
             self.register.settle(flight, Problem("internal", "This request was lost. Try again.", 1.0))
 
     def _can_fetch(self) -> bool:
-        return bool(self.register.waiting) and self._busy[False] < self.limits.fetch_slots
+        waiting = self.register.waiting
+        # One slot is kept for whoever sits and waits: the groups of a long list take seconds.
+        kept = 0 if waiting.lanes[Rank.INTERACTIVE] or self.limits.fetch_slots == 1 else 1
+        return bool(waiting) and self._busy[False] < self.limits.fetch_slots - kept
 
     def _can_compute(self) -> bool:
         if self.register.apart:  # a suspect goes before all others, or it would wait for ever for a quiet moment
@@ -282,7 +285,9 @@ class Batcher(Generic[K, S]):
     def _pick_group(self) -> list[Flight[K, S]]:
         waiting = self.register.waiting
         free = self.limits.fetch_slots - self._busy[False]
-        size = min(self.limits.fetch_group, -(-len(waiting) // free))
+        # Nor is an interactive ticker's group filled up with those of a list.
+        count = len(waiting.lanes[Rank.INTERACTIVE]) or len(waiting)
+        size = min(self.limits.fetch_group, -(-count // free))
         return waiting.take(size, size)
 
     def _pick_slice(self) -> list[Flight[K, S]]:

@@ -49,6 +49,9 @@ class Engine(NamedTuple):
 
 def load_engine() -> Engine:
     """Import the engine, which compiles its kernels or loads them compiled."""
+    from kernels import warm
+
+    warm.ahead_of_import()
     from bq import schema
     from bq.analysis import engine
     from bq.analysis.weight import weigh
@@ -99,8 +102,8 @@ class Pools:
         The market is opened there too: the simulated one uses kernels, which may have to be compiled.
         """
         loop = asyncio.get_running_loop()
-        self.market = await loop.run_in_executor(self._computing, open_market)
         engine = await loop.run_in_executor(self._computing, load)
+        self.market = await loop.run_in_executor(self._computing, open_market)
         cost = await loop.run_in_executor(self._computing, engine.warm_up)
         self.engine = engine
         return cost

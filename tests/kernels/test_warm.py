@@ -1,10 +1,16 @@
 """How the modules are shared out over the processes that compile ahead."""
 
 import importlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from kernels import _jit, warm
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_modules_with_kernels_are_those_that_register_some():
@@ -67,3 +73,33 @@ def test_a_module_that_does_not_compile_ends_the_warming_with_its_error(monkeypa
     monkeypatch.setattr(warm, "_compile", compile_or_fail)
     with pytest.raises(error, match="spline"):
         warm.compile_all(2)
+
+
+def test_nothing_is_compiled_ahead_of_an_import_that_finds_it_compiled(monkeypatch):
+    for name in warm.modules():
+        importlib.import_module(f"kernels.{name}")
+    monkeypatch.setattr(warm.subprocess, "Popen", None)
+    assert not warm.ahead_of_import()
+
+
+@pytest.mark.parametrize("setting", ["off", "unwritable"])
+def test_nor_where_it_could_not_be_stored(monkeypatch, tmp_path, setting):
+    monkeypatch.setattr(_jit, "cache_of", lambda module: tmp_path / "cache" / module)
+    monkeypatch.setattr(warm.subprocess, "Popen", None)
+    if setting == "off":
+        monkeypatch.setenv("BQ_KERNEL_CACHE", "off")
+    else:
+        monkeypatch.setattr(warm.os, "access", lambda path, mode: False)
+    assert not warm.ahead_of_import()
+
+
+def test_the_compiler_ends_with_its_parent(monkeypatch):
+    """Whatever way the parent goes: the pipe to it closes."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from kernels import warm; warm._end_with_parent()"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    child.stdin.close()
+    assert child.wait(60) == -signal.SIGKILL

@@ -108,7 +108,7 @@ def test_the_place_in_the_own_year_is_that_of_the_prices(filled: Store, bars) ->
             forecast = math.sqrt(total * 252 / sessions)
             returns = logs[ticker][: one.date].diff().dropna().tail(504)
             realised = np.sqrt((returns**2).rolling(sessions).mean() * 252).dropna().tail(252)
-            # predicted_vol is rounded to 1e-6; and it is on the time from the quotes, which are hours older than the close.
+            # predicted_vol is rounded to 1e-6, and is on the time from the quotes: hours older than the close.
             near = (realised - forecast).abs() < (1e-5 if one.grade == "none" else 5e-3) * forecast
             share = 100.0 * (realised < forecast).mean()
             assert one.iv_percentile == pytest.approx(share, abs=0.01 + 100.0 * near.mean()), (ticker, one.date)

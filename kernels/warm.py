@@ -126,7 +126,8 @@ def ahead_of_import() -> bool:
 
 def _end_with_parent() -> None:
     """Wait until the parent is gone, however it went, then end with all that was begun for it."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: at the end the interpreter cannot close a reader that somebody waits in
+        pass
     os.killpg(0, signal.SIGKILL)
 
 

@@ -103,3 +103,11 @@ def test_the_compiler_ends_with_its_parent(monkeypatch):
     )
     child.stdin.close()
     assert child.wait(60) == -signal.SIGKILL
+
+
+def test_the_compiler_ends_well_while_its_parent_lives():
+    command = [sys.executable, "-m", "kernels.warm", warm.WITH_PARENT]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as child:
+        assert child.wait(600) == 0
+        assert b"ready for" in child.stdout.read()

@@ -132,8 +132,8 @@ def main(settings: Settings, app: Callable[[], web.Application]) -> None:
     """Run the server as this process; does not return."""
     start_logging()
     settle_allocator()
-    # The interpreter's switch interval stays at 5 ms: half a millisecond cost a list a fifth of its throughput, and the
-    # loop's lag was no shorter.
+    # The interpreter's switch interval stays at 5 ms: half a millisecond did not shorten the loop's
+    # lag, and lists gained nothing.
     code = 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -217,6 +217,13 @@ def _by_sample(sample: I64, samples: int, positions: Positions) -> tuple[I64, I6
     return order, first, np.ascontiguousarray(np.stack(positions, axis=1)[order])
 
 
+def _as_given(part: F64, order: I64) -> F64:
+    """Turn rows in the order of their samples into columns in the order of the positions."""
+    out = np.empty((part.shape[1], order.size))
+    out[:, order] = part.T
+    return out
+
+
 def under_forecast(
     logs: F64,
     mean: F64,
@@ -255,9 +262,7 @@ def under_forecast(
     order, first, columns = _by_sample(sample, mean.size, positions)
     part = np.full((order.size, _FORECAST), np.nan)
     _forecast(np.ascontiguousarray(logs), mean, error, drift, reach, pin, first, columns, part)
-    out = np.empty((_FORECAST, order.size))
-    out[:, order] = part.T
-    return Forecast(*out)
+    return Forecast(*_as_given(part, order))
 
 
 def under_history(
@@ -298,6 +303,4 @@ def under_history(
     _history(
         np.ascontiguousarray(paths), np.ascontiguousarray(logs), lengths, mean, block, seed, draws, first, columns, part
     )
-    out = np.empty((_HISTORY, order.size))
-    out[:, order] = part.T
-    return History(*out)
+    return History(*_as_given(part, order))

@@ -103,11 +103,18 @@ def _answer(snapshots: Sequence[Snapshot], details: Sequence[Detail], commission
     simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
     batch = Batch(table, vol, price, spectrum, simulated, commission / SHARES)
     found = search.look(traded, [_search_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
-    sound = [i for i, problem in enumerate(problems) if problem is None]
-    targets = {i: _target([s for s in traded if s.owner == i], found.get(i)) or assumed[i] for i in sound}
+    targets: dict[int, Target] = {}
+    for i, snapshot in enumerate(snapshots):
+        if problems[i] is not None:
+            continue
+        target = _target([s for s in traded if s.owner == i], found.get(i)) or assumed[i]
+        if target.slice is None and not np.isfinite(snapshot.spot):
+            problems[i] = bad_data(snapshot.ticker, "no price in force, and no usable quotes to read one off.")
+        else:
+            targets[i] = target
     shown = {i: one.choices if details[i] == "full" else one.choices[:1] for i, one in found.items()}
     measures = _measures(snapshots, batch, targets, shown)
-    drafts = [_draft(i, snapshots[i], batch, found.get(i), shown.get(i, []), targets[i], measures) for i in sound]
+    drafts = [_draft(i, snapshots[i], batch, found.get(i), shown.get(i, []), t, measures) for i, t in targets.items()]
     findings = {f.row: f for f in _complete(drafts, batch, qualities, usable)}
     return report.write([problem or findings[i] for i, problem in enumerate(problems)], details, ENGINE_VERSION)
 

@@ -132,8 +132,9 @@ def main(settings: Settings, app: Callable[[], web.Application]) -> None:
     """Run the server as this process; does not return."""
     start_logging()
     settle_allocator()
-    # The interpreter's switch interval stays at 5 ms: half a millisecond did not shorten the loop's
-    # lag, and lists gained nothing.
+    # The interpreter's switch interval stays at 5 ms. With half a millisecond no gain was clear: in single runs the lag
+    # of the loop had a p99 of 33 instead of 60 ms, a cold list ran at 206 instead of 189 a second, but threads alone at
+    # 218 instead of 269.
     code = 0
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

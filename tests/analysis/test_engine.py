@@ -228,6 +228,20 @@ def test_the_payoff_is_told_where_it_bends(analyses: list[Analysis]) -> None:
         assert told[b.upper_strike] == pytest.approx(payoff.at_expiry[-1], abs=1e-3)
 
 
+def test_without_a_price_and_without_usable_quotes_only_that_ticker_fails(
+    snapshots: list[Snapshot], analyses: list[Analysis]
+) -> None:
+    chain = snapshots[0].chain
+    assert chain is not None
+    zeros = np.zeros_like(chain.bid)
+    quotes = msgspec.structs.replace(chain, bid=zeros, ask=zeros, spot=np.nan)
+    dead = msgspec.structs.replace(snapshots[0], spot=np.nan, chain=quotes)
+    problem, other = engine.analyze([dead, snapshots[1]])
+    assert isinstance(problem, Problem)
+    assert (problem.code, "no price in force" in problem.error) == ("bad_data", True)
+    assert other == analyses[1]
+
+
 def test_every_detail_is_a_part_of_the_full_answer(snapshots: list[Snapshot]) -> None:
     """What a summary or a default answer is spared changes nothing of what it shows, nor of its neighbours."""
     batch = [*snapshots[:3], *(msgspec.structs.replace(s, chain=None) for s in snapshots[:3])]

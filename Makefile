@@ -35,8 +35,9 @@ test: setup-dev ## the fast tests
 	$(BIN)/python -m kernels.warm
 	$(BIN)/python -m pytest
 
-test-slow: setup-dev ## the tests that take minutes
+test-slow: setup-dev ## the tests that take minutes, and new examples for the property tests
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "hypothesis and not slow" --hypothesis-profile=explore
 
 check: setup-dev ## what CI runs: format, lint, types, import contracts, tests
 	$(BIN)/ruff format --check .

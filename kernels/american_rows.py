@@ -94,7 +94,7 @@ def leave(
     if kind <= EUROPEAN:
         y = math.exp(lanes[3, j])
         value = out[0, j]
-        price = K * value
+        price = max(K * value, K - S)  # in money: the lane's own floor, times K, can be an ulp below
         delta = value - y * out[1, j] if is_call else out[1, j]
         curve = K * out[2, j] * y * y  # S^2 gamma, the same of either leg
         gamma = curve / (spot * spot)

@@ -9,8 +9,10 @@ from hypothesis import settings
 # BLAS threads only wait for each other at the few numbers of statsmodels and arch. Read when numpy loads, after this.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# A loaded machine is slow, and slow is not wrong: no property test may fail for the time that it took.
-settings.register_profile("patient", deadline=None)
+# A loaded machine is slow, and slow is not wrong: no property test may fail for the time that it took. Whether a change
+# is right must not hang on chance either: every run draws the same examples. `make test-slow` looks for new ones.
+settings.register_profile("patient", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("patient")
 
 

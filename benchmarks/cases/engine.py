@@ -13,7 +13,20 @@ import msgspec
 import numpy as np
 
 from benchmarks.runner import Case, Contender
-from bq.analysis import chain, charts, cycles, design, engine, extended, forecast, legs, risk, search, volatility
+from bq.analysis import (
+    chain,
+    charts,
+    cycles,
+    design,
+    engine,
+    extended,
+    forecast,
+    legs,
+    risk,
+    score_error,
+    search,
+    volatility,
+)
 from bq.market import calendar, quality, sample_chains
 from bq.market.sample import SampleMarket
 from bq.market.source import Snapshot
@@ -58,8 +71,9 @@ STAGES = {
     "assumed prices": (design, "fair_ladders"),
     "risk": (risk, "assess"),
     "legs": (legs, "price"),
-    "charts": (charts, "chart_data"),
-    "extended": (extended, "write"),
+    "charts": (charts, "draw"),
+    "extended": (extended, "prepare"),
+    "error of the score": (score_error, "of"),
 }
 """Functions that the engine calls by these names, none from within another."""
 

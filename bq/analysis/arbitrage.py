@@ -11,6 +11,7 @@ now and then a put have quotes as old as their last trade, weeks, when the share
 and calendars of tens of dollars. Near the money butterflies pay a few cents: the quotes of a chain are seconds apart.
 """
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -119,7 +120,8 @@ def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> 
 
 def cash_before(snapshot: Snapshot, expiry: np.datetime64) -> float:
     """Sum the known dividends of a share that go ex by an expiry."""
-    return sum(d.cash for d in snapshot.dividends if np.datetime64(d.ex_date, "D") <= expiry)
+    day = expiry.astype(dt.date)
+    return sum(d.cash for d in snapshot.dividends if d.ex_date <= day)
 
 
 def _paid_by_the_short(s: Slice, snapshot: Snapshot) -> float:

@@ -1,28 +1,63 @@
 """The block `extended` of the full answer: everything that is new, with its evidence."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from bq import schema
-from bq.analysis import arbitrage, charts, maturity
+from bq.analysis import candidates, charts, expiries, maturity
+from bq.analysis import legs as legs_
+from bq.analysis.candidates import Shown
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
 from bq.analysis.identity import data_hash
-from bq.analysis.legs import Legs, legs_of, occ_symbol
-from bq.analysis.position import LEGS
-from bq.analysis.rounding import number, numbers
-from bq.analysis.search import Choice
-from bq.analysis.slices import Slice
-from bq.market.source import F64, Snapshot
+from bq.analysis.legs import Legs
+from bq.analysis.maturity import Interpolated
+from bq.analysis.rounding import Row, cut, known, number
 from bq.schema import Reason
 
 
-def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, version: str) -> schema.Extended:
-    """Write the block."""
-    snapshot = f.snapshot
+class Parts(NamedTuple):
+    """What is written for all tickers of a batch at once, of one of them; None where a number is not finite."""
+
+    cycles: tuple[Row, ...]  # period, p and q of the candidates; the lines that noise crosses with 5 and with 1 %
+    chain: list[schema.ExpirySlice] | None
+    maturity: Interpolated | None  # None without a smile
+    density: schema.Density
+    legs: list[schema.Leg] | None
+    positions: Shown | None
+    payoff: schema.Payoff | None
+
+
+def prepare(found: Sequence[Findings], legs: Sequence[Legs]) -> list[Parts]:
+    """Write what a batch has in rows."""
+    return list(
+        map(
+            Parts,
+            _cycle_rows(found),
+            expiries.write(found),
+            maturity.interpolate([f.slices for f in found]),
+            charts.densities(found),
+            legs_.write(found, legs),
+            candidates.write(found),
+            legs_.payoffs(found, legs),
+        )
+    )
+
+
+def write(
+    f: Findings, legs: Legs, facts: Facts, score: schema.ScoreParts, parts: Parts, version: str
+) -> schema.Extended:
+    """Write the block.
+
+    Raises
+    ------
+    NotFiniteError
+        If a number is missing.
+    """
+    snapshot, positions = f.snapshot, known(parts.positions)
     return schema.Extended(
         as_of=snapshot.as_of.isoformat(),
         source=snapshot.source,
@@ -38,21 +73,17 @@ def write(f: Findings, legs: Legs, facts: Facts, parts: schema.ScoreParts, versi
             rate_source=snapshot.rates.source,
         ),
         iv_level=_iv_level(f, facts),
-        cycles=_extended_cycles(f, facts),
-        chain=_chain(f),
+        cycles=_extended_cycles(f, facts, parts.cycles),
+        chain=known(parts.chain),
         term_structure=_term(f),
-        constant_maturity=maturity.constant(f.slices),
-        density=charts.densities(f),
-        legs=legs_of(f, legs),
-        risk=_round_risk(f.risk),
+        constant_maturity=None if parts.maturity is None else maturity.written(parts.maturity),
+        density=parts.density,
+        legs=known(parts.legs),
+        risk=positions.risk,
         search=_search(f),
-        candidates=[_candidate(f.snapshot.ticker, *pair) for pair in f.candidates],
-        payoff=schema.Payoff(
-            numbers(legs.grid, 3),
-            numbers(f.design.position.payoff(legs.grid) - f.design.position.debit),
-            numbers(legs.today - f.design.position.debit),
-        ),
-        score=parts,
+        candidates=positions.candidates,
+        payoff=known(parts.payoff),
+        score=score,
     )
 
 
@@ -71,37 +102,6 @@ def _search(f: Findings) -> schema.Search | None:
         return None
     s = f.found
     return schema.Search(s.examined, s.passed, s.positive, s.rejected, s.front_size)
-
-
-def _candidate(ticker: str, choice: Choice, risk: schema.Risk) -> schema.Candidate:
-    d, p, rounded = choice.design, choice.design.position, _round_risk(risk)
-    strikes = (p.lower, p.center, p.upper)
-    return schema.Candidate(
-        expiry=str(d.expiry),
-        form=p.form,
-        lower_strike=number(p.lower, 4),
-        center_strike=number(p.center, 4),
-        upper_strike=number(p.upper, 4),
-        cost=number(p.debit),
-        max_profit=number(p.max_profit),
-        max_loss=number(p.max_loss),
-        breakeven_lower=None if p.breakeven_lower is None else number(p.breakeven_lower, 4),
-        breakeven_upper=None if p.breakeven_upper is None else number(p.breakeven_upper, 4),
-        pop_market=None if rounded.pop_market is None else rounded.pop_market.value,
-        pop_forecast=rounded.pop_forecast.value,
-        pop_empirical=None if rounded.pop_empirical is None else rounded.pop_empirical.value,
-        ev_market=rounded.ev_market,
-        ev_forecast=rounded.ev_forecast,
-        ev_empirical=rounded.ev_empirical,
-        ev_worst=rounded.ev_worst,
-        spread_share=number(p.half_spreads / p.max_loss),
-        score=number(choice.score),
-        legs=[
-            f"{leg.quantity}x {occ_symbol(ticker, str(d.expiry), leg.is_call, strikes[leg.strike])}"
-            for leg in LEGS[p.form]
-        ],
-        risk=rounded,
-    )
 
 
 def _reasons(f: Findings, legs: Legs) -> list[Reason]:
@@ -123,106 +123,38 @@ def _reasons(f: Findings, legs: Legs) -> list[Reason]:
     return [Reason(code, count) for code, count in sorted(found.items())]
 
 
-def _round_risk(risk: schema.Risk) -> schema.Risk:
-    return schema.Risk(*map(_tidy, msgspec.structs.astuple(risk)))
+def _cycle_rows(found: Sequence[Findings]) -> list[tuple[Row, ...]]:
+    if not found:
+        return []
+    at, study = [f.row for f in found], found[0].cycles
+    c, s = study.cycles, study.spectrum
+    listed, band = np.isfinite(c.period[at]), np.isfinite(s.period[at])
+    columns = cut(c.period[at], listed, 2), cut(c.p_value[at], listed, 6), cut(c.q_value[at], listed, 6)
+    return list(zip(*columns, cut(s.noise95[at], band, 5), cut(s.noise99[at], band, 5), strict=True))
 
 
-def _tidy(value: Any) -> Any:
-    if type(value) is float:
-        return number(value)
-    if type(value) is schema.Interval:
-        return schema.Interval(number(value.value), number(value.low), number(value.high))
-    return value
-
-
-def _extended_cycles(f: Findings, facts: Facts) -> schema.ExtendedCycles:
-    i, c, s, phase = f.row, f.cycles.cycles, f.cycles.spectrum, f.cycles.phase
-    columns = (c.period[i].tolist(), c.p_value[i].tolist(), c.q_value[i].tolist(), f.cycles.stable[i].tolist())
-    candidates = [
-        schema.ExtendedCycle(number(period, 2), number(p), number(q), stable)
-        for period, p, q, stable in zip(*columns, strict=True)
-        if math.isfinite(period)
-    ]
+def _extended_cycles(f: Findings, facts: Facts, rows: Sequence[Row]) -> schema.ExtendedCycles:
+    i, c, phase = f.row, f.cycles.cycles, f.cycles.phase
+    period, p_value, q_value, noise_95, noise_99 = map(known, rows)
+    stable = f.cycles.stable[i][np.isfinite(c.period[i])].tolist()
     angle, error = float(phase.angle[i]), float(phase.std_error[i])
-    known = math.isfinite(angle) and bool(c.significant[i].any())
-    band = np.isfinite(s.period[i])
-    noise = numbers(np.stack([s.noise95[i][band], s.noise99[i][band]]), 5)
+    phased = math.isfinite(angle) and bool(c.significant[i].any())
     return schema.ExtendedCycles(
-        candidates=candidates,
-        family_p=number(float(s.family_p[i])),
+        candidates=list(map(schema.ExtendedCycle, period, p_value, q_value, stable)),
+        family_p=number(float(f.cycles.spectrum.family_p[i])),
         phase=schema.Phase(
-            number(angle) if known else None,
-            number(error) if known and math.isfinite(error) else None,
-            known and facts.phase_known,
+            number(angle) if phased else None,
+            number(error) if phased and math.isfinite(error) else None,
+            phased and facts.phase_known,
         ),
         trend_t_stat=number(float(f.cycles.trend.t_stat[i]), 3),
-        noise_95=noise[0],
-        noise_99=noise[1],
+        noise_95=noise_95,
+        noise_99=noise_99,
     )
 
 
 def _vol_or_none(value: float) -> float | None:
     return number(value) if math.isfinite(value) else None
-
-
-def _known(values: F64) -> list[float | None]:
-    """Round volatilities; None where there is none."""
-    rounded: list[float | None] = np.round(values, 6).tolist()
-    for i in np.flatnonzero(~np.isfinite(values)).tolist():
-        rounded[i] = None
-    return rounded
-
-
-def _smile_parameters(s: Slice) -> schema.SmileParams:
-    a, b, rho, m, width = (number(float(x[0]), 8) for x in s.svi[:5])  # type: ignore[index]
-    return schema.SmileParams(a, b, rho, m, width, s.model)
-
-
-def _chain(f: Findings) -> list[schema.ExpirySlice]:
-    """Write every expiry that has a smile, with the riskless profits in its quotes."""
-    return [_slice(s, f.snapshot, f.quality.grade) for s in f.slices if s.svi is not None]
-
-
-def _slice(s: Slice, snapshot: Snapshot, grade: str) -> schema.ExpirySlice:
-    assert s.svi is not None
-    assert s.k is not None
-    assert s.strikes_fitted is not None
-    assert s.iv is not None
-    assert s.iv_bid is not None
-    assert s.iv_ask is not None
-    assert s.iv_fit is not None
-    cash = arbitrage.cash_before(snapshot, s.expiry)
-    known = -math.log(max(1.0 - cash * math.exp(-0.5 * s.rate * s.tau) / s.spot, 1e-9)) / s.tau
-    return schema.ExpirySlice(
-        expiry=str(s.expiry),
-        dte=s.dte,
-        tau=number(s.tau, 8),
-        sessions=s.sessions,
-        grade=grade,
-        forward=number(s.forward, 4),
-        discount=number(s.discount, 8),
-        rate=number(s.rate),
-        dividend_yield=number(s.dividend),
-        borrow=number(s.dividend - known),
-        atm_iv=number(s.atm_iv),
-        model_free_vol=number(s.model_free_vol),
-        smile=_smile_parameters(s),
-        fit_error=number(s.fit_error, 8),
-        inside_spread=number(s.inside, 4),
-        inside_svi=number(s.inside_svi, 4),
-        calendar_gap=number(s.calendar_gap, 8),
-        quotes=list(
-            map(
-                schema.SmileQuote,
-                numbers(s.strikes_fitted),
-                _known(s.iv_bid),
-                numbers(s.iv, 6),
-                _known(s.iv_ask),
-                numbers(s.iv_fit, 6),
-            )
-        ),
-        arbitrage=s.arbitrage,
-    )
 
 
 def _term(f: Findings) -> list[schema.TermPoint]:

@@ -1,8 +1,7 @@
 """The legs of the chosen positions: their volatilities, Greeks and value today, for the whole batch at once."""
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -10,12 +9,13 @@ from bq import schema
 from bq.analysis import cash_dividends
 from bq.analysis.cash_dividends import Greeks, Payments, Terms
 from bq.analysis.findings import Findings
-from bq.analysis.position import LEGS
+from bq.analysis.position import LEGS, LegSpec, payoff
 from bq.analysis.rounding import number
 from bq.market.source import F64
 from kernels import status
 
-PAYOFF_POINTS = 41
+PAYOFF_POINTS: Final = 41
+_REACH: Final = np.linspace(-3.5, 3.5, PAYOFF_POINTS)  # standard deviations
 
 
 class Legs(NamedTuple):
@@ -66,11 +66,12 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
     own, code = cash_dividends.implied_vol(0.5 * (bid + ask), terms, fallback)
     sigma = np.where(quoted & (code == status.OK), own, fallback)
     greeks = cash_dividends.greeks(terms, sigma)
-    grids = [payoff_grid(f.spot, math.sqrt(f.total_variance), s) for f, s in zip(found, strikes, strict=True)]
-    values = np.empty((strike.size, len(grids[0])))
+    sd = np.sqrt([f.total_variance for f in found])
+    grids = payoff_grids(np.array([f.spot for f in found]), sd, np.array(strikes))
+    values = np.empty((strike.size, grids.shape[1]))
     asked = np.array(curves)[owner]
     if asked.any():
-        values[asked] = cash_dividends.values(terms.part(asked), sigma[asked], np.array(grids)[owner[asked]])
+        values[asked] = cash_dividends.values(terms.part(asked), sigma[asked], grids[owner[asked]])
     result = []
     start = 0
     for i, n in enumerate(sizes):
@@ -95,19 +96,20 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
     return result
 
 
-def payoff_grid(spot: float, sd: float, strikes: Sequence[float] | F64) -> F64:
-    """Choose prices of the share for a payoff: evenly in logarithms, and the strikes, where it bends.
+def payoff_grids(spot: F64, sd: F64, strikes: F64) -> F64:
+    """Choose prices of the shares for a payoff: evenly in logarithms, and the strikes, where it bends.
 
     Parameters
     ----------
-    sd : float
-        Standard deviation of the log price at expiry.
+    spot, sd : (n,) float64
+        And standard deviation of the log price at expiry.
+    strikes : (n, k) float64
 
     Returns
     -------
-    (PAYOFF_POINTS + len(strikes),) float64, ascending
+    (n, PAYOFF_POINTS + k) float64, ascending
     """
-    return np.sort(np.append(spot * np.exp(np.linspace(-3.5, 3.5, PAYOFF_POINTS) * sd), strikes))
+    return np.sort(np.concatenate([spot[:, None] * np.exp(_REACH * sd[:, None]), strikes], axis=1), axis=1)
 
 
 def net_greeks(legs: Legs) -> schema.Greeks:
@@ -127,27 +129,65 @@ def occ_symbol(ticker: str, day: str, is_call: bool, strike: float) -> str:
     return f"{root}{day[2:4]}{day[5:7]}{day[8:10]}{'C' if is_call else 'P'}{round(strike * 1000):08d}"
 
 
-def legs_of(f: Findings, legs: Legs) -> list[schema.Leg]:
-    """Write each leg as a listed contract."""
-    quoted = f.design.source is not None
-    g, day = legs.greeks, str(f.design.expiry)
-    return [
-        schema.Leg(
-            occ_symbol=occ_symbol(f.snapshot.ticker, day, bool(legs.is_call[j]), float(legs.strike[j])),
-            type="call" if legs.is_call[j] else "put",
-            strike=number(legs.strike[j], 4),
-            expiry=day,
-            quantity=int(legs.quantity[j]),
-            bid=number(legs.bid[j]) if quoted else None,
-            ask=number(legs.ask[j]) if quoted else None,
-            mid=number(0.5 * (legs.bid[j] + legs.ask[j])),
-            iv=number(legs.sigma[j], 12),
-            greeks=schema.LegGreeks(
-                number(g.delta[j], 8),
-                number(g.gamma[j], 8),
-                number(g.vega[j] / 100.0, 8),
-                number(g.theta[j] / 365.0, 8),
-            ),
-        )
-        for j in range(legs.strike.size)
-    ]
+def write(found: Sequence[Findings], legs: Sequence[Legs]) -> list[list[schema.Leg] | None]:
+    """Write each leg of every position as a listed contract; None for a position with a number that is not finite."""
+    if not legs:
+        return []
+
+    def column(values: Iterable[F64], digits: int, units: float = 1.0) -> F64:
+        return np.round(np.concatenate(list(values)) / units, digits)
+
+    bid, ask = np.concatenate([own.bid for own in legs]), np.concatenate([own.ask for own in legs])
+    columns = np.stack(
+        [
+            column((own.strike for own in legs), 4),
+            column([bid], 6),
+            column([ask], 6),
+            column([0.5 * (bid + ask)], 6),
+            np.concatenate([own.sigma for own in legs]),
+            column((own.greeks.delta for own in legs), 8),
+            column((own.greeks.gamma for own in legs), 8),
+            column((own.greeks.vega for own in legs), 8, 100.0),
+            column((own.greeks.theta for own in legs), 8, 365.0),
+        ],
+        axis=1,
+    )
+    rounded, finite = iter(columns.tolist()), iter(np.isfinite(columns).all(axis=1).tolist())
+    written = []
+    for f in found:
+        listed = [_leg(f, *spec) for spec in zip(LEGS[f.design.position.form], rounded, strict=False)]
+        written.append(listed if all([next(finite) for _ in listed]) else None)
+    return written
+
+
+def _leg(f: Findings, spec: LegSpec, numbers: Sequence[float]) -> schema.Leg:
+    quoted, day = f.design.source is not None, str(f.design.expiry)
+    strike, bid, ask, mid, sigma, *greeks = numbers
+    return schema.Leg(
+        occ_symbol=occ_symbol(f.snapshot.ticker, day, spec.is_call, strike),
+        type="call" if spec.is_call else "put",
+        strike=strike,
+        expiry=day,
+        quantity=spec.quantity,
+        bid=bid if quoted else None,
+        ask=ask if quoted else None,
+        mid=mid,
+        iv=round(sigma, 12),  # by itself: in an array, where it is multiplied first, so many digits would not be exact
+        greeks=schema.LegGreeks(*greeks),
+    )
+
+
+def payoffs(found: Sequence[Findings], legs: Sequence[Legs]) -> list[schema.Payoff | None]:
+    """Write profit and loss over the price of the share, at expiry and today; None where one is not finite."""
+    if not legs:
+        return []
+    positions = [f.design.position for f in found]
+    grid = np.array([own.grid for own in legs])
+    terms = np.array([(p.lower, p.center, p.upper, p.put_type_constant, p.debit) for p in positions])
+    lower, center, upper, constant, debit = terms.T[:, :, None]
+    at_expiry = payoff(grid, lower, center, upper, constant) - debit
+    lines = np.stack(
+        [np.round(grid, 3), np.round(at_expiry, 4), np.round([own.today for own in legs] - debit, 4)], axis=1
+    )
+    finite = np.isfinite(lines).all(axis=(1, 2)).tolist()
+    return [schema.Payoff(*own) if good else None for own, good in zip(lines.tolist(), finite, strict=True)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from bq.market.source import F64, Snapshot
 
@@ -31,6 +32,11 @@ def stack(rows: Sequence[F64], width: int) -> tuple[F64, np.ndarray]:
         out[i, : tail.size] = tail
         lengths[i] = tail.size
     return out, lengths
+
+
+def last(values: F64, lengths: npt.NDArray[np.int64], count: int) -> F64:
+    """Take the last `count` values of left-aligned rows, each at least as long: (n, count)."""
+    return np.take_along_axis(values, lengths[:, None] + np.arange(-count, 0), axis=1)
 
 
 def build(snapshots: Sequence[Snapshot]) -> Panel:

@@ -96,10 +96,13 @@ class Position(NamedTuple):
     def payoff(self, spot: npt.ArrayLike) -> F64:
         """Value at expiry for each price of the share."""
         s = np.asarray(spot, dtype=np.float64)
-        put_type = (
-            np.maximum(self.lower - s, 0.0) - 2.0 * np.maximum(self.center - s, 0.0) + np.maximum(self.upper - s, 0.0)
-        )
-        return put_type + self.put_type_constant
+        return payoff(s, self.lower, self.center, self.upper, self.put_type_constant)
+
+
+def payoff(spot: F64, lower: float | F64, center: float | F64, upper: float | F64, constant: float | F64) -> F64:
+    """Value at expiry for prices of the share: that of puts at the three strikes, and a constant."""
+    puts = np.maximum(lower - spot, 0.0) - 2.0 * np.maximum(center - spot, 0.0) + np.maximum(upper - spot, 0.0)
+    return puts + constant
 
 
 def open_position(form: Form, strikes: Sequence[float], quotes: Sequence[Quote], fee: float) -> Position:

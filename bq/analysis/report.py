@@ -8,15 +8,15 @@ finite.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec, TypeVar
 
-import numpy as np
 from msgspec import UNSET
 
 from bq import schema
-from bq.analysis import charts, evidence, extended, legs, score, score_error, sections
+from bq.analysis import charts, evidence, extended, legs, rounding, score, score_error, sections
+from bq.analysis.charts import Drawn
 from bq.analysis.findings import Findings
-from bq.analysis.forecast import BAND, SESSIONS
+from bq.analysis.forecast import SESSIONS
 from bq.analysis.legs import Legs
-from bq.analysis.rounding import NotFiniteError, number
+from bq.analysis.rounding import NotFiniteError, Row, known, number
 from bq.analysis.volatility import year_of_vols
 from bq.errors import Problem
 from bq.market.source import F64
@@ -28,18 +28,10 @@ def write(findings: Sequence[Findings | Problem], details: Sequence[Detail], ver
     found = [(f, detail == "full") for f, detail in zip(findings, details, strict=True) if not isinstance(f, Problem)]
     priced = iter(legs.price([f for f, _ in found], [full for _, full in found]))
     drafts = [f if isinstance(f, Problem) else _or_problem(f, _draft, f, next(priced)) for f in findings]
-    uncertain = [d for d, detail in zip(drafts, details, strict=True) if isinstance(d, Draft) and detail == "full"]
-    errors = iter(
-        score_error.of([score_error.Case(d.findings, d.evidence, d.score.total, d.history) for d in uncertain])
-    )
-    answers: list[Written | Problem] = []
-    for d, detail in zip(drafts, details, strict=True):
-        if isinstance(d, Problem):
-            answers.append(d)
-            continue
-        error = next(errors) if detail == "full" else None
-        answers.append(_or_problem(d.findings, _written, d, detail, error, version))
-    return answers
+    judged = [(d, detail) for d, detail in zip(drafts, details, strict=True) if isinstance(d, Draft)]
+    pages = _pages(judged)
+    written = (_or_problem(d.findings, _written, d, p, version) for (d, _), p in zip(judged, pages, strict=True))
+    return [d if isinstance(d, Problem) else next(written) for d in drafts]
 
 
 P = ParamSpec("P")
@@ -60,7 +52,6 @@ class Draft(NamedTuple):
     findings: Findings
     legs: Legs
     greeks: schema.Greeks
-    returns: F64  # per cent, oldest first
     history: F64  # realised volatilities of the last year, over the sessions of the trade
     evidence: score.Evidence
     facts: evidence.Facts
@@ -69,43 +60,79 @@ class Draft(NamedTuple):
 
 
 def _draft(f: Findings, own: Legs) -> Draft:
-    returns = f.panel.returns[f.row, : f.panel.returns_length[f.row]]
-    history = year_of_vols(returns, f.target.sessions)
+    history = year_of_vols(f.volatility, f.row, int(f.panel.returns_length[f.row]), f.target.sessions)
     greeks = legs.net_greeks(own)
     found, facts = evidence.collect(f, greeks, history)
-    return Draft(f, own, greeks, returns, history, found, facts, *score.judge(found))
+    return Draft(f, own, greeks, history, found, facts, *score.judge(found))
 
 
-def _written(d: Draft, detail: Detail, error: tuple[schema.ScoreInterval, float] | None, version: str) -> Written:
-    f, returns, facts = d.findings, d.returns, d.facts
-    i, snapshot = f.row, f.snapshot
-    mean, sd = f.price.mean[i], f.price.sd[i]
-    middle = f.spot * np.exp(mean)
-    upper, lower = f.spot * np.exp(mean + BAND * sd), f.spot * np.exp(mean - BAND * sd)
+class Page(NamedTuple):
+    """What is written for all tickers of a batch at once, of one of them."""
+
+    fan: F64  # middle, upper and lower bound of the forecast prices, (3, sessions)
+    lines: Row  # the same, rounded
+    vols: Row  # forecast volatilities, 30 sessions
+    quarters: Sequence[float] | None  # of the smile: at the money, call and put of a delta of 0.25
+    drawn: Drawn | None  # None in a summary
+    error: tuple[schema.ScoreInterval, float] | None  # of the score; this and what follows in a full answer alone
+    parts: extended.Parts | None
+
+
+def _pages(judged: Sequence[tuple[Draft, Detail]]) -> list[Page]:
+    found = [d.findings for d, _ in judged]
+    fan = sections.fans(found)
+    charted = [i for i, (_, detail) in enumerate(judged) if detail != "summary"]
+    whole = [d for d, detail in judged if detail == "full"]
+    drawn = iter(charts.draw([found[i] for i in charted], fan[charted]))
+    errors = iter(score_error.of([score_error.Case(d.findings, d.evidence, d.score.total, d.history) for d in whole]))
+    parts = iter(extended.prepare([d.findings for d in whole], [d.legs for d in whole]))
+    lines = rounding.rows(fan[:, :, :SESSIONS])
+    vols, quarters = sections.vols_ahead(found), sections.quarter_deltas(found)
+    return [
+        Page(
+            fan[i],
+            lines[i],
+            vols[i],
+            quarters[i],
+            next(drawn) if detail != "summary" else None,
+            next(errors) if detail == "full" else None,
+            next(parts) if detail == "full" else None,
+        )
+        for i, (_, detail) in enumerate(judged)
+    ]
+
+
+def _written(d: Draft, page: Page, version: str) -> Written:
+    f, facts = d.findings, d.facts
+    snapshot, drawn = f.snapshot, page.drawn
     judged = _rounded(d.score)
     butterfly = sections.butterfly(f, d.greeks)
-    signals = ([], []) if detail == "summary" else charts.bands(f)
-    highest, lowest = float(upper[:SESSIONS].max()), float(lower[:SESSIONS].min())
+    signals = ([], []) if drawn is None else (known(drawn.low), known(drawn.mid))
+    lines = known(page.lines)
+    highest, lowest = float(page.fan[1, :SESSIONS].max()), float(page.fan[2, :SESSIONS].min())
+    arima = sections.arima(f, page.fan, lines)
     analysis = Analysis(
         ticker=snapshot.ticker,
         analysis_date=snapshot.as_of.strftime("%Y-%m-%d %H:%M:%S"),
         current_price=number(f.spot, 4),
-        forecast_price=number(middle[f.target.sessions - 1], 4),
+        forecast_price=arima.mean_forecast,
         upper_bound=number(highest, 4),
         lower_bound=number(lowest, 4),
         price_stability=number(100.0 * (highest - lowest) / f.spot, 4),
         risk_level=sections.risk_level(f),
         fourier=sections.fourier(f, signals, judged.recommendation, d.limits.reasons),
-        arima=sections.arima(f, middle, upper, lower),
-        garch=sections.garch(f, facts, returns),
+        arima=arima,
+        garch=sections.garch(f, facts, known(page.vols), page.quarters),
         butterfly=butterfly,
         signals=facts.signals,
         score=judged,
         trade_suggestion=sections.suggestion(f, judged, facts.signals, butterfly),
-        chart_data=UNSET if detail == "summary" else charts.chart_data(f, returns, signals, (middle, upper, lower)),
-        extended=UNSET if error is None else extended.write(f, d.legs, facts, _score_parts(d.limits, *error), version),
+        chart_data=UNSET if drawn is None else known(drawn.data),
+        extended=UNSET
+        if page.parts is None or page.error is None
+        else extended.write(f, d.legs, facts, _score_parts(d.limits, *page.error), page.parts, version),
     )
-    return Written(analysis, number(float(f.cycles.spectrum.family_p[i])))
+    return Written(analysis, number(float(f.cycles.spectrum.family_p[f.row])))
 
 
 def _score_parts(limits: score.Limits, interval: schema.ScoreInterval, error: float) -> schema.ScoreParts:

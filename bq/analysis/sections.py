@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from bq import schema
+from bq.analysis import smiles
 from bq.analysis.evidence import Facts
 from bq.analysis.findings import Findings
-from bq.analysis.forecast import SESSIONS
-from bq.analysis.maturity import at_delta
-from bq.analysis.rounding import number, numbers
-from bq.analysis.slices import Slice
-from bq.analysis.volatility import SESSIONS_A_YEAR, historical_vol
+from bq.analysis.forecast import BAND, SESSIONS
+from bq.analysis.maturity import POINTS, REACH, at_delta
+from bq.analysis.rounding import Row, number, rows
+from bq.analysis.volatility import SESSIONS_A_YEAR
 from bq.market import calendar
 from bq.market.source import F64
 from kernels import smile, spectral
@@ -90,17 +90,36 @@ def _standing(f: Findings, recommendation: str, reasons: Sequence[str]) -> str:
     return f"nothing worth buying among {f.found.passed:,} candidates, here the best, and {why}"
 
 
-def arima(f: Findings, middle: F64, upper: F64, lower: F64) -> schema.Arima:
-    """Write the price forecast: middle and 95 % band, in dollars, by session."""
+def fans(found: Sequence[Findings]) -> F64:
+    """Give middle, upper and lower bound of the forecast prices, dollars: (n, 3, sessions)."""
+    if not found:
+        return np.empty((0, 3, SESSIONS))
+    price, at = found[0].price, [f.row for f in found]
+    mean, reach = price.mean[at], BAND * price.sd[at]
+    spot = np.array([f.spot for f in found])
+    fan: F64 = spot[:, None, None] * np.exp(np.stack([mean, mean + reach, mean - reach], axis=1))
+    return fan
+
+
+def arima(f: Findings, fan: F64, lines: Sequence[list[float]]) -> schema.Arima:
+    """Write the price forecast: middle and 95 % band, in dollars, by session.
+
+    Parameters
+    ----------
+    fan : (3, sessions) float64
+        Middle, upper and lower bound.
+    lines : three lists of SESSIONS numbers
+        The same, rounded.
+    """
     at_expiry = f.target.sessions - 1
-    lines = numbers(np.stack([middle[:SESSIONS], upper[:SESSIONS], lower[:SESSIONS]]))
+    middle, upper, lower = fan[:, at_expiry].tolist()
     return schema.Arima(
-        mean_forecast=number(middle[at_expiry], 4),
-        forecast_7d=number(middle[6], 4),
-        forecast_30d=number(middle[SESSIONS - 1], 4),
+        mean_forecast=number(middle, 4),
+        forecast_7d=lines[0][6],
+        forecast_30d=lines[0][SESSIONS - 1],
         model_order=f.price.fit.order[f.row].tolist(),
         aic=number(_aic(f), 4),
-        confidence_width=number(upper[at_expiry] - lower[at_expiry], 4),
+        confidence_width=number(upper - lower, 4),
         forecast=lines[0],
         upper_bound=lines[1],
         lower_bound=lines[2],
@@ -112,32 +131,46 @@ def _aic(f: Findings) -> float:
     return -2.0 * float(f.price.fit.loglik[f.row]) + 2.0 * (p + q + 1)
 
 
-def garch(f: Findings, facts: Facts, returns: F64) -> schema.Garch:
-    """Write forecast, implied and past volatility."""
+def vols_ahead(found: Sequence[Findings]) -> list[Row]:
+    """Give the forecast volatilities of the sessions to come, annualised."""
+    if not found:
+        return []
+    ahead = found[0].volatility.ahead[[f.row for f in found], :SESSIONS]
+    return rows(np.sqrt(ahead * SESSIONS_A_YEAR) * 0.01, 5)
+
+
+def garch(f: Findings, facts: Facts, ahead: list[float], quarters: Sequence[float] | None) -> schema.Garch:
+    """Write forecast, implied and past volatility; `quarters` as `quarter_deltas` finds them."""
     i, fit = f.row, f.volatility.fit
-    skew = _skew(f.target.slice)
-    ahead = np.sqrt(f.volatility.ahead[i, :SESSIONS] * SESSIONS_A_YEAR) * 0.01
     return schema.Garch(
         predicted_vol=number(f.sigma),
         current_iv=number(f.sigma if facts.atm_iv is None else facts.atm_iv),
-        historical_vol=number(historical_vol(returns)),
+        historical_vol=number(f.volatility.historical[i]),
         vol_mispricing=0.0 if facts.mispricing is None else number(facts.mispricing, 4),
         iv_percentile=number(facts.percentile if facts.implied is None else facts.implied.percentile, 2),
         garch_params=schema.GarchParams(number(fit.omega[i], 8), number(fit.alpha[i], 8), number(fit.beta[i], 8)),
-        forecast_vol=numbers(ahead, 5),
-        **({} if skew is None else {"iv_skew": skew}),
+        forecast_vol=ahead,
+        **({} if quarters is None else {"iv_skew": _skew(*quarters)}),
     )
 
 
-def _skew(s: Slice | None) -> schema.Skew | None:
-    """Read the smile at the money and at deltas of 0.25 on the forward."""
-    if s is None or s.svi is None:
-        return None
-    k = np.linspace(-4.0, 4.0, 401) * s.atm_iv * math.sqrt(s.tau)
-    w = smile.total_variance(s.svi, k[None, :])[0]
-    call, put = (root / math.sqrt(s.tau) for root in at_delta(k, w))
-    atm = s.atm_iv
+def _skew(atm: float, call: float, put: float) -> schema.Skew:
     return schema.Skew(number(atm), number(call), number(put), number(call - atm), number(put - atm))
+
+
+def quarter_deltas(found: Sequence[Findings]) -> list[Sequence[float] | None]:
+    """Read the smiles of the trades at the money and at call and put deltas of 0.25 on the forward, all at once."""
+    known = [(i, s) for i, f in enumerate(found) if (s := f.target.slice) is not None and s.svi is not None]
+    read: list[Sequence[float] | None] = [None] * len(found)
+    if not known:
+        return read
+    slices = [s for _, s in known]
+    atm, root = np.array([s.atm_iv for s in slices]), np.sqrt([s.tau for s in slices])
+    k = np.linspace(-REACH, REACH, POINTS) * atm[:, None] * root[:, None]
+    levels = at_delta(k, smile.total_variance(smiles.stack(slices, splines=True), k)) / root[:, None]
+    for (i, s), (call, put) in zip(known, levels.tolist(), strict=True):
+        read[i] = s.atm_iv, call, put
+    return read
 
 
 def butterfly(f: Findings, greeks: schema.Greeks) -> schema.Butterfly:

@@ -7,8 +7,9 @@ window, the same unit as an option's total variance sigma^2 tau.
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from bq.analysis.panel import Panel
+from bq.analysis.panel import Panel, last
 from bq.market.source import F64
 from kernels import garch, garch_error
 from kernels.garch import GarchFit
@@ -25,6 +26,8 @@ class Volatility(NamedTuple):
     sigma2: F64  # (n, 504) conditional variances, per cent squared
     ahead: F64  # (n, 64) variances of the sessions to come
     relative_error: F64  # (n, 64) standard error of the forecast volatility from now to each session, over its value
+    squares: F64  # (n, 505) sums of the squares of the returns before each session, per cent squared
+    historical: F64  # (n,) annualised standard deviation of the last 252 returns
 
 
 def study(panel: Panel) -> Volatility:
@@ -32,7 +35,9 @@ def study(panel: Panel) -> Volatility:
     fit = garch.fit(panel.returns, panel.returns_length)
     sigma2 = garch.conditional_variance(fit, panel.returns, panel.returns_length)
     ahead = garch.forecast(fit, HORIZON)
-    return Volatility(fit, sigma2, ahead, _relative_error(panel, fit))
+    squares = np.zeros((len(ahead), panel.returns.shape[1] + 1))
+    np.cumsum(panel.returns**2, axis=1, out=squares[:, 1:])
+    return Volatility(fit, sigma2, ahead, _relative_error(panel, fit), squares, _historical(panel))
 
 
 def _relative_error(panel: Panel, fit: GarchFit) -> F64:
@@ -66,18 +71,35 @@ def total_variance(ahead: F64, sessions: int) -> float:
     return float(ahead[:sessions].sum()) * 1e-4
 
 
-def historical_vol(returns: F64) -> float:
-    """Annualise the standard deviation of the last 252 log returns (in per cent)."""
-    return float(np.std(returns[-SESSIONS_A_YEAR:], ddof=1)) * 0.01 * SESSIONS_A_YEAR**0.5
+def _historical(panel: Panel) -> F64:
+    """Annualise the standard deviation of the last 252 log returns of every row (in per cent)."""
+    found = np.empty(len(panel.returns))
+    sizes = np.minimum(panel.returns_length, SESSIONS_A_YEAR)
+    for size in np.unique(sizes).tolist():
+        own = np.flatnonzero(sizes == size)
+        found[own] = np.std(last(panel.returns[own], panel.returns_length[own], size), axis=1, ddof=1)
+    return found * 0.01 * SESSIONS_A_YEAR**0.5
 
 
-def rolling_vol(returns: F64, window: int) -> F64:
-    """Annualise the root mean square of every `window` consecutive returns (in per cent), oldest first."""
-    squares = np.concatenate(([0.0], np.cumsum(returns**2)))
-    sums = np.maximum(squares[window:] - squares[:-window], 0.0)
+def rolling_vol(squares: F64, lengths: npt.NDArray[np.int64], window: int, count: int) -> F64:
+    """Annualise the root mean square of every `window` consecutive returns, the last `count` of them, oldest first.
+
+    Parameters
+    ----------
+    squares : (n, t + 1) float64
+        Sums of the squares of the returns (in per cent) before each session.
+    lengths : (n,) int64
+        Returns of each row, at least count + window - 1.
+
+    Returns
+    -------
+    (n, count) float64
+    """
+    sums = np.maximum(last(squares, lengths + 1, count) - last(squares, lengths + 1 - window, count), 0.0)
     return 0.01 * np.sqrt(sums / window * SESSIONS_A_YEAR)
 
 
-def year_of_vols(returns: F64, window: int) -> F64:
-    """Give the last year's realised volatilities over `window` sessions, oldest first."""
-    return rolling_vol(returns, window)[-SESSIONS_A_YEAR:]
+def year_of_vols(found: Volatility, row: int, length: int, window: int) -> F64:
+    """Give a row's realised volatilities over `window` sessions in the last year of its returns, oldest first."""
+    count = min(SESSIONS_A_YEAR, length + 1 - window)
+    return rolling_vol(found.squares[row : row + 1], np.array([length]), window, count)[0]

@@ -15,7 +15,7 @@ from bq.analysis import cash_dividends, engine, forecast, risk, strategy, volati
 from bq.analysis.cash_dividends import Payments, Terms
 from bq.analysis.findings import Target
 from bq.analysis.given_legs import PricedLeg, Study, Unresolved, resolve
-from bq.analysis.legs import occ_symbol, payoff_grid
+from bq.analysis.legs import occ_symbol, payoff_grids
 from bq.analysis.measures import Measure, Measures, bring_together
 from bq.analysis.rounding import number, numbers
 from bq.analysis.slices import Slice
@@ -142,7 +142,8 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
     curve = _curve(columns, found.spot, tau, math.sqrt(total))
     position = Strategy(curve, cost, math.exp(-rate * tau), sessions)
     greeks = cash_dividends.greeks(columns.terms, columns.sigma)
-    grid = payoff_grid(found.spot, math.sqrt(total), np.unique(columns.terms.strike))
+    strikes = np.unique(columns.terms.strike)
+    grid = payoff_grids(np.array([found.spot]), np.array([math.sqrt(total)]), strikes[None, :])[0]
     return WhatIf(
         ticker=snapshot.ticker,
         as_of=snapshot.as_of.isoformat(),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bq import schema
 from bq.analysis import chain, maturity
 from bq.analysis.slices import Side, Slice
 from bq.market import quality
@@ -20,8 +21,13 @@ def flat(days: int, vol: float) -> Slice:
     return s
 
 
+def constant(slices: list[Slice]) -> schema.ConstantMaturity:
+    (found,) = maturity.interpolate([slices])
+    return maturity.written(found)
+
+
 def test_total_variance_is_linear_between_expiries():
-    found = maturity.constant([flat(20, 0.20), flat(50, 0.30)])
+    found = constant([flat(20, 0.20), flat(50, 0.30)])
     expected = math.sqrt((0.04 * 20 + (0.09 * 50 - 0.04 * 20) / 3.0) / 30.0)
     assert found.atm == pytest.approx(expected, abs=1e-6)
     assert (found.call_25, found.put_25) == pytest.approx((expected, expected), abs=1e-6)
@@ -30,14 +36,14 @@ def test_total_variance_is_linear_between_expiries():
 
 @pytest.mark.parametrize("days", [[40, 50], [10, 20]])
 def test_on_one_side_of_all_expiries_the_nearest_stands_in_and_it_is_said(days):
-    found = maturity.constant([flat(d, 0.1 + 0.001 * d) for d in days])
+    found = constant([flat(d, 0.1 + 0.001 * d) for d in days])
     nearest = min(days, key=lambda d: abs(d - 30))
     assert found.atm == pytest.approx(0.1 + 0.001 * nearest, abs=1e-6)
     assert found.extrapolated
 
 
 def test_without_a_smile_there_is_none():
-    assert maturity.constant([]) is None
+    assert maturity.interpolate([[], [flat(30, 0.2)]])[0] is None
 
 
 def test_known_smiles_and_carry_come_back(market, snapshots):

@@ -1,6 +1,7 @@
 """The coercion at the kernels' doors: whatever a caller has, as C-contiguous arrays of the agreed types and shapes."""
 
-from typing import Any, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +37,11 @@ def _aligned(arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     return out
 
 
-def _fit(columns: tuple[npt.ArrayLike, ...], shape: tuple[int, ...]) -> bool:
+def _fit(columns: tuple[npt.ArrayLike, ...], shape: tuple[int, ...]) -> TypeGuard[tuple[F64, ...]]:
     """Tell whether all are vectors of this shape that compiled code takes as they are.
 
     Asked first: `np.broadcast_arrays` and `np.require` took 15 us a batch of 4,096 options, as long as it takes to
-    price 1,200 of them, `_aligned` 10, this 2.
+    price 1,200 of them, `_aligned` 10, this 2. So it is a guard: the answer needs no `cast`, which took a quarter more.
     """
     for c in columns:
         if type(c) is not np.ndarray or c.dtype is not _FLOAT or c.shape != shape or not c.flags.carray:
@@ -48,7 +49,7 @@ def _fit(columns: tuple[npt.ArrayLike, ...], shape: tuple[int, ...]) -> bool:
     return len(shape) == 1
 
 
-def rows(*columns: npt.ArrayLike) -> list[F64]:
+def rows(*columns: npt.ArrayLike) -> Sequence[F64]:
     """Broadcast scalars and vectors against each other to contiguous float64 vectors of one length.
 
     Raises
@@ -57,11 +58,11 @@ def rows(*columns: npt.ArrayLike) -> list[F64]:
         If the shapes do not fit or an input has more than one dimension.
     """
     if _fit(columns, np.shape(columns[0])):
-        return cast(list[F64], list(columns))
+        return columns
     return _aligned([np.asarray(c, dtype=np.float64) for c in columns])
 
 
-def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, list[F64]]:
+def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, Sequence[F64]]:
     """Broadcast an option batch: `is_call` to bool, everything else to float64, all of one length.
 
     Raises
@@ -75,7 +76,7 @@ def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, 
         and is_call.flags.carray
         and _fit(columns, is_call.shape)
     ):
-        return is_call, cast(list[F64], list(columns))
+        return is_call, columns
     flag = np.asarray(is_call)
     if flag.dtype != np.bool_ and (flag.dtype.kind not in "iuf" or not np.isin(flag, (0, 1)).all()):
         raise ValueError("is_call must be boolean")

@@ -26,6 +26,7 @@ from kernels._arrays import F64
 from kernels._jit import scalar
 
 LANES: Final = 64
+_VECTOR: Final = 8  # float64 of a load or store; the compiler makes two of it where the registers are half as wide
 
 
 def columns(first: int, end: int) -> list[np.uint64]:
@@ -60,6 +61,34 @@ def load(scratch: F64, column: int, source: npt.NDArray[Any], start: int, count:
     """Copy rows start .. start + count of a column of the batch into a column of the scratch."""
     for lane in range(count):
         scratch[np.uint64(column * LANES + lane)] = source[np.uint64(start + lane)]
+
+
+@intrinsic
+def store_block(_typing: Any, target: Any, _first: Any, scratch: Any, _column: Any) -> Any:
+    """Copy a column of the scratch to LANES float64 of a contiguous array, from its flat index `first` on (uint64s).
+
+    Written as a loop it is unrolled before LLVM looks for vectors, and then copied one number at a time: 64 loads and
+    64 stores a column, an eighth of the time of the Greeks.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        goal, source = (
+            builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+            for kind, array, index in (
+                (target, args[0], args[1]),
+                (scratch, args[2], builder.mul(args[3], ir.IntType(64)(LANES))),
+            )
+        )
+        pointer = ir.VectorType(ir.DoubleType(), _VECTOR).as_pointer()
+        for lane in range(0, LANES, _VECTOR):
+            offset = [ir.IntType(64)(lane)]
+            vector = builder.load(builder.bitcast(builder.gep(source, offset), pointer), align=8)
+            builder.store(vector, builder.bitcast(builder.gep(goal, offset), pointer), align=8)
+        return context.get_dummy_value()
+
+    if not all(a.layout == "C" and a.dtype == types.float64 for a in (target, scratch)):
+        return None
+    return types.none(target, types.uint64, scratch, types.uint64), generate
 
 
 @scalar

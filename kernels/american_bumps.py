@@ -6,6 +6,7 @@ premium is taken as its integral gives it, on both sides of the boundary: cut of
 divided by a step.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ def _regime(rate: F64, dividend: F64, call: Bool) -> I8:
     return np.where(two, 2, np.where((own <= 0.0) & (own <= other), 0, 1)).astype(np.int8)
 
 
-def greeks(call: Bool, columns: list[F64], scheme: str) -> Greeks:
+def greeks(call: Bool, columns: Sequence[F64], scheme: str) -> Greeks:
     """Price and differentiate; the columns are spot, strike, tau, rate, dividend, sigma of one length."""
     spot, strike, tau, rate, dividend, sigma = columns
     n = call.size

@@ -13,6 +13,7 @@ has about 8 sqrt(n) of them, not 2 n.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -256,7 +257,7 @@ def _price(
 
 
 def price(
-    call: Bool, columns: list[F64], div_tau: npt.ArrayLike, div_cash: npt.ArrayLike, steps: int = STEPS
+    call: Bool, columns: Sequence[F64], div_tau: npt.ArrayLike, div_cash: npt.ArrayLike, steps: int = STEPS
 ) -> tuple[list[F64], I8]:
     """Price the rows of a batch that have a dividend in (0, tau]; the others are NaN with status NO_DIVIDEND.
 

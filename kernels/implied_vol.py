@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import carray
 
 from kernels._arrays import F64, I8, I64, Bool, option_rows
-from kernels._blocks import LANES, columns, fill, spill, stack, store
+from kernels._blocks import LANES, columns, fill, spill, stack, store, store_block
 from kernels._jit import helper, kernel, scalar
 from kernels._mills import LOWEST, tail_pair
 from kernels.elementary import (
@@ -217,7 +217,7 @@ def _solve_blocks(
             i = np.uint64(lane)
             solved = w[_STATUS + i] == 0.0
             w[_SIGMA + i] = w[_S + i] / math.sqrt(tau[np.uint64(start + lane)]) if solved else math.nan
-        store(sigma, start, LANES, w, 10)
+        store_block(sigma, np.uint64(start), w, np.uint64(10))
         store(status, start, LANES, w, 6)
         for lane in range(LANES):
             i = np.uint64(lane)

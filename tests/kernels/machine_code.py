@@ -19,13 +19,14 @@ for dispatcher in _jit.compiled:
     asm = "\\n".join(dispatcher.inspect_asm().values())
     name = dispatcher.py_func.__module__.removeprefix("kernels.") + " " + dispatcher.py_func.__name__
     patterns = {"packed": r"vfn?m(?:add|sub)\\d+pd", "scalar": r"vfn?m(?:add|sub)\\d+sd", "gathers": r"vp?gather"}
+    patterns["moves"] = r"\\bvmovsd\\b"
     found[name] = {what: len(re.findall(pattern, asm)) for what, pattern in patterns.items()}
 print(json.dumps(found))
 """
 
 
 def count(modules: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Count packed and scalar FMAs and gathers of every kernel of these modules: {"module function": {...}}.
+    """Count packed and scalar FMAs, gathers and scalar moves of all kernels of modules: {"module function": {...}}.
 
     A kernel's helpers are counted with it where LLVM inlined them or compiled them into its module.
     """

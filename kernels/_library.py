@@ -73,6 +73,27 @@ class KernelLibrary(JITCodeLibrary):
         else:
             super()._finalize_final_module()
 
+    def serialize_using_object_code(self) -> tuple[str, str, tuple[bytes, bytes]]:
+        """Give what is stored: machine code, and in place of Numba's bitcode the names that are defined in it.
+
+        Nothing is ever linked against a kernel, and reading the bitcode of all of them takes as long as their code.
+        """
+        self._ensure_finalized()
+        module = self._final_module
+        defined = [v.name for part in (module.functions, module.global_variables) for v in part if not v.is_declaration]
+        return self.name, "object", (self._get_compiled_object(), "\n".join(defined).encode())
+
+    @classmethod
+    def _unserialize(cls, codegen: Any, state: tuple[str, str, tuple[bytes, bytes]]) -> "KernelLibrary":
+        name, _, (machine_code, defined) = state
+        self: KernelLibrary = codegen.create_library(name)
+        self.enable_object_caching()
+        self._set_compiled_object(machine_code)
+        self._is_part = False
+        self._finalize_final_module()
+        codegen._engine._defined_symbols.update(defined.decode().split("\n"))
+        return self
+
 
 @contextmanager
 def only_door(function: Callable[..., Any]) -> Iterator[None]:

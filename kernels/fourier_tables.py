@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 from kernels._arrays import F64, I64
 
@@ -109,6 +108,9 @@ def dpss(length: int, bandwidth: float = BANDWIDTH, count: int = TAPERS) -> F64:
     Eigenvectors of Slepian's tridiagonal matrix, which commutes with the concentration operator: D. B. Percival and
     A. T. Walden, Spectral Analysis for Physical Applications (1993), section 8.3.
     """
+    # Here, since SciPy takes as long to load as all kernels, and a start shall not wait for the first row to confirm.
+    from scipy.linalg import eigh_tridiagonal
+
     t = np.arange(length, dtype=np.float64)
     diagonal = ((length - 1.0 - 2.0 * t) / 2.0) ** 2 * np.cos(2.0 * np.pi * bandwidth / length)
     beside = t[1:] * (length - t[1:]) / 2.0

@@ -1,5 +1,7 @@
 """The compiled cache: when it hits, when it must not, and what becomes of a damaged one."""
 
+import ast
+import importlib
 import os
 import shutil
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import black_scholes
+from kernels import _jit, black_scholes, warm
 
 KERNELS = Path(black_scholes.__file__).resolve().parent
 
@@ -79,6 +81,32 @@ def test_an_edit_in_a_module_that_is_not_imported_does_not(tree):
     run(tree)
     (tree / "kernels" / "other.py").write_text("x = 1\n")
     assert run(tree)[0] == 0
+
+
+def test_the_imports_of_a_module_are_those_of_its_syntax_tree():
+    for path in sorted(KERNELS.glob("*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kernels":
+                names.update((node.module or "").split(".")[1:2] or [alias.name for alias in node.names])
+            elif isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kernels."))
+        assert _jit.imported(path.stem) == {name for name in names if (KERNELS / f"{name}.py").exists()}, path.name
+
+
+def test_a_start_from_the_cache_loads_nothing_to_compile_with():
+    """What Numba compiles array functions with, and SciPy, take as long to load as all kernels."""
+    for name in warm.modules():
+        importlib.import_module(f"kernels.{name}")  # compiled and stored, where another test has not done it
+    script = (
+        "import sys; from bq.analysis import engine; engine.warm_up(); from kernels._jit import cache_misses;"
+        "print(cache_misses(), sys.modules.keys() & {'numba.np.arraymath', 'numba.np.npyimpl', 'scipy.linalg'})"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "BQ_KERNEL_CACHE"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=KERNELS.parent, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[0] == "0 set()"
 
 
 def test_a_copied_tree_still_hits(tree, tmp_path):

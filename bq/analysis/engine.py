@@ -7,7 +7,7 @@ left for each ticker is choosing and writing down.
 import datetime as dt
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
@@ -49,17 +49,26 @@ def analyze(snapshots: Sequence[Snapshot | Problem], commission: float = COMMISS
     list of Analysis or Problem
         One for each, in order. A ticker that cannot be analysed never hurts another.
     """
-    answers = answer(snapshots, ["full"] * len(snapshots), commission)
+    answers = answer(snapshots, ["full"] * len(snapshots), commission=commission)
     return [found.analysis if isinstance(found, Written) else found for found in answers]
 
 
 def answer(
-    snapshots: Sequence[Snapshot | Problem], details: Sequence[Detail], commission: float = COMMISSION
+    snapshots: Sequence[Snapshot | Problem],
+    details: Sequence[Detail],
+    give_way: Callable[[], None] = lambda: None,
+    commission: float = COMMISSION,
 ) -> list[Written | Problem]:
-    """Analyse a batch as far as each is asked for: a summary or a default answer spares what only a full one shows."""
+    """Analyse a batch as far as each is asked for: a summary or a default answer spares what only a full one shows.
+
+    Parameters
+    ----------
+    give_way
+        Called between two stages: a thread that others are to overtake may wait there.
+    """
     answers: list[Written | Problem | None] = [s if isinstance(s, Problem) else check(s) for s in snapshots]
     rows = [i for i, found in enumerate(answers) if found is None]
-    written = _answer([snapshots[i] for i in rows], [details[i] for i in rows], commission)  # type: ignore[misc]
+    written = _answer([snapshots[i] for i in rows], [details[i] for i in rows], commission, give_way)  # type: ignore[misc]
     for i, found in zip(rows, written, strict=True):
         answers[i] = found
     return answers  # type: ignore[return-value]
@@ -80,18 +89,24 @@ def check(snapshot: Snapshot) -> Problem | None:
     return None
 
 
-def _answer(snapshots: Sequence[Snapshot], details: Sequence[Detail], commission: float) -> list[Written | Problem]:
+def _answer(
+    snapshots: Sequence[Snapshot], details: Sequence[Detail], commission: float, give_way: Callable[[], None]
+) -> list[Written | Problem]:
     if not snapshots:
         return []
     qualities = [quality.inspect(s) for s in snapshots]
     table = panel.build(snapshots)
     vol = volatility.study(table)
+    give_way()
     price = forecast.study(table, volatility.HORIZON)
+    give_way()
     spectrum = cycles.study(table)
     slices = [
         part for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True)) for part in chain.slices_of(i, s, q)
     ]
+    give_way()
     chain.read(slices)
+    give_way()
     arbitrage.scan([s for s in slices if details[s.owner] == "full"], snapshots, commission / SHARES)
     usable: list[list[Slice]] = [[] for _ in snapshots]
     for part in slices:
@@ -100,9 +115,12 @@ def _answer(snapshots: Sequence[Snapshot], details: Sequence[Detail], commission
     traded = [s for s in slices if s.svi is not None and qualities[s.owner].grade != "D" and problems[s.owner] is None]
     assumed = [_assumed_target(s.as_of) for s in snapshots]
     sessions = {t.sessions for t in assumed} | {part.sessions for part in slices if part.svi is not None}
+    give_way()
     simulated = forecast.simulate_returns(table, vol, snapshots, sorted(sessions))
     batch = Batch(table, vol, price, spectrum, simulated, commission / SHARES)
+    give_way()
     found = search.look(traded, [_search_outlook(s, snapshots[s.owner], batch) for s in traded], batch.fee)
+    give_way()
     targets: dict[int, Target] = {}
     for i, snapshot in enumerate(snapshots):
         if problems[i] is not None:
@@ -114,8 +132,10 @@ def _answer(snapshots: Sequence[Snapshot], details: Sequence[Detail], commission
             targets[i] = target
     shown = {i: one.choices if details[i] == "full" else one.choices[:1] for i, one in found.items()}
     measures = _measures(snapshots, batch, targets, shown)
+    give_way()
     drafts = [_draft(i, snapshots[i], batch, found.get(i), shown.get(i, []), t, measures) for i, t in targets.items()]
     findings = {f.row: f for f in _complete(drafts, batch, qualities, usable)}
+    give_way()
     return report.write([problem or findings[i] for i, problem in enumerate(problems)], details, ENGINE_VERSION)
 
 

@@ -16,7 +16,7 @@ from bq.serving.flights import Rank
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much may run and wait."""
 
-    compute_slots: int = 1
+    compute_slots: int = 1  # and as many again for flights that somebody waits for, if the others hold these
     fetch_slots: int = 4
     fetch_group: int = 32  # keys a fetch
     slice_s: float = 0.025  # predicted seconds of a slice
@@ -36,13 +36,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         """Give the share of the batches that each of the later ranks is promised."""
         return {Rank.SCAN: self.scan_share, Rank.REFRESH: self.refresh_share}
 
-    def stuck_after(self, predicted_s: float, rank: Rank) -> float:
-        """Give the seconds after which a slice hangs, by what it was predicted to take and who waits for it.
+    def stuck_after(self, predicted_s: float, hurried: bool) -> float:
+        """Give the seconds after which a slice hangs, by what it was predicted to take and whether somebody waits.
 
         A prediction is of a machine that does nothing else. Where nobody sits and waits, being wrong about a slow one
         costs more (the process, and everybody's requests) than finding out later about one that hangs.
         """
-        if rank is Rank.INTERACTIVE:
+        if hurried:
             return max(self.stuck_s, 4.0 * predicted_s)
         return max(self.stuck_s, self.patient_stuck_s, 8.0 * predicted_s)
 

@@ -11,6 +11,9 @@ for the end of the loop's present tick, so that a burst shares a batch. The pump
 free and slices while a compute slot is free; whatever comes while all slots are busy waits, and is the next batch.
 There is no waiting window: with a cost of a + b n it could only help while there is capacity to spare.
 
+Whoever sits and waits does not wait for the slices of a list: its own begins at once, beside them, and they pause
+meanwhile (`turns.py`). A slice holds flights of one rank.
+
 A slice is cut by the milliseconds that it is predicted to take (`admission.py`, `cost.py`). A slice that raises is
 halved until the poisonous key is alone (`bisection.py`); that key gets a problem, which the cache remembers for a
 minute, and its neighbours get their answers. A key that was being computed when the process last died is computed
@@ -52,13 +55,21 @@ class Running(Generic[K, S]):
     """A fetch or a slice that was begun."""
 
     def __init__(
-        self, flights: list[Flight[K, S]], began: float, starved: float, limit: float, is_slice: bool, alone: bool
+        self,
+        flights: list[Flight[K, S]],
+        began: float,
+        starved: float,
+        limit: float,
+        is_slice: bool,
+        hurried: bool,
+        alone: bool,
     ) -> None:
         self.flights = flights
         self.began = began
         self.starved = starved  # seconds for which computing threads had waited for a core by then
         self.limit = limit  # seconds after which it is stuck
         self.is_slice = is_slice
+        self.hurried = hurried  # a slice that somebody sits and waits for
         self.alone = alone  # nothing else may be computed meanwhile
         self.given_up = False
 
@@ -73,7 +84,7 @@ class Batcher(Generic[K, S]):
     fetch
         Keys to snapshots or problems, in order.
     compute
-        Keys and their snapshots to encoded answers or problems, in order.
+        Keys, their snapshots, and whether somebody sits and waits for them, to encoded answers or problems, in order.
     clock, wall
         Monotonic seconds; seconds since 1970, only to say when an answer was made.
     is_stale
@@ -81,7 +92,8 @@ class Batcher(Generic[K, S]):
     weigh
         How many ordinary keys the computation of a snapshot is worth.
     starved
-        Seconds for which the threads that compute have waited for a core so far, added up: not theirs to answer for.
+        Seconds for which the threads that compute have waited for a core or for others so far, added up: not theirs
+        to answer for.
     suspects
         Which keys are to be computed apart, or not at all.
     on_ran
@@ -92,7 +104,7 @@ class Batcher(Generic[K, S]):
         self,
         cache: Cache[K],
         fetch: Callable[[Sequence[K]], Awaitable[Sequence[S | Problem]]],
-        compute: Callable[[Sequence[K], Sequence[S]], Awaitable[Worked]],
+        compute: Callable[[Sequence[K], Sequence[S], bool], Awaitable[Worked]],
         *,
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -119,6 +131,7 @@ class Batcher(Generic[K, S]):
         self._on_ran = on_ran
         self._running: set[Running[K, S]] = set()
         self._busy = {False: 0, True: 0}  # slots taken: fetches, slices
+        self._hurried = 0  # slices that somebody sits and waits for
         self._alone = False  # a suspect is being computed
         self._tasks: set[asyncio.Task[None]] = set()
         self._armed = False
@@ -267,7 +280,13 @@ class Batcher(Generic[K, S]):
     def _can_compute(self) -> bool:
         if self.register.apart:  # a suspect goes before all others, or it would wait for ever for a quiet moment
             return not self._busy[True]
-        return bool(self.register.ready) and not self._alone and self._busy[True] < self.limits.compute_slots
+        if self._alone or not self.register.ready:
+            return False
+        return self._busy[True] < self.limits.compute_slots or self._can_hurry()
+
+    def _can_hurry(self) -> bool:
+        waiting = self.register.ready.lanes[Rank.INTERACTIVE]
+        return bool(waiting) and self._hurried < self.limits.compute_slots
 
     def _pump(self) -> None:
         self._armed = False
@@ -285,19 +304,20 @@ class Batcher(Generic[K, S]):
     def _pick_group(self) -> list[Flight[K, S]]:
         waiting = self.register.waiting
         free = self.limits.fetch_slots - self._busy[False]
-        # Nor is an interactive ticker's group filled up with those of a list.
-        count = len(waiting.lanes[Rank.INTERACTIVE]) or len(waiting)
-        size = min(self.limits.fetch_group, -(-count // free))
-        return waiting.take(size, size)
+        last = free == 1 and self.limits.fetch_slots > 1 and waiting.lanes[Rank.INTERACTIVE]
+        rank = Rank.INTERACTIVE if last else waiting.lead()
+        size = min(self.limits.fetch_group, -(-len(waiting.lanes[rank]) // free))
+        return waiting.take(rank, size, size)
 
     def _pick_slice(self) -> list[Flight[K, S]]:
         if self.register.apart:
-            return self.register.apart.take(1, 1)
-        ready = self.register.ready
-        free = self.limits.compute_slots - self._busy[True]
-        waiting = ready.lanes[Rank.INTERACTIVE]
-        size = self.compute_cost.size_within(self.limits.slice_s if waiting else self.limits.patient_slice_s)
-        return ready.take(size, min(self.limits.max_slice, -(-len(ready) // free)))
+            return self.register.apart.take(self.register.apart.lead(), 1, 1)
+        ready, slots = self.register.ready, self.limits.compute_slots
+        rank = ready.lead() if self._busy[True] < slots else Rank.INTERACTIVE
+        hurried = rank is Rank.INTERACTIVE
+        free = slots - (self._hurried if hurried else self._busy[True])
+        size = self.compute_cost.size_within(self.limits.slice_s if hurried else self.limits.patient_slice_s)
+        return ready.take(rank, size, min(self.limits.max_slice, -(-len(ready.lanes[rank]) // free)))
 
     def _launch(self, picked: list[Flight[K, S]], is_slice: bool) -> None:
         now = self._clock()
@@ -313,16 +333,17 @@ class Batcher(Generic[K, S]):
             flight.stage = Stage.COMPUTING if is_slice else Stage.FETCHING
             flight.queue_s += now - flight.begun
         alone = is_slice and any(self._suspects.suspects(flight.key) for flight in flights)
+        # Everybody waits for a suspect, whoever asked for it.
+        hurried = is_slice and (alone or any(flight.rank is Rank.INTERACTIVE for flight in flights))
         limit = self.limits.fetch_timeout_s
         if is_slice:
-            # Everybody waits for a suspect, whoever asked for it.
-            rank = Rank.INTERACTIVE if alone else min(flight.rank for flight in flights)
-            limit = self.limits.stuck_after(self.compute_cost.predict(_weight(flights)), rank)
-        running = Running(flights, now, self._starved(), limit, is_slice, alone)
+            limit = self.limits.stuck_after(self.compute_cost.predict(_weight(flights)), hurried)
+        running = Running(flights, now, self._starved(), limit, is_slice, hurried, alone)
         self._alone |= alone
         self.tally.apart += alone
         self._running.add(running)
         self._busy[is_slice] += 1
+        self._hurried += hurried
         self._spawn(self._run(running))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -344,6 +365,7 @@ class Batcher(Generic[K, S]):
         finally:
             self._running.discard(running)
             self._busy[running.is_slice] -= 1
+            self._hurried -= running.hurried
             self._alone = self._alone and not running.alone
             self.kick()
 
@@ -398,8 +420,8 @@ class Batcher(Generic[K, S]):
         flights = running.flights
         keys, snapshots = [f.key for f in flights], [f.snapshot for f in flights]
         halved = self.bisection.halved
-        work = await self.bisection.work(keys, snapshots)  # type: ignore[arg-type]
-        seconds = self._clock() - running.began
+        work = await self.bisection.work(keys, snapshots, running.hurried)  # type: ignore[arg-type]
+        seconds = self._clock() - running.began - work.paused_s
         if halved == self.bisection.halved and not running.given_up:
             self.compute_cost.observe(_weight(flights), seconds)
         self._on_ran(Ran(len(flights), max(running.began - f.begun for f in flights), seconds, flights[0].rank))

@@ -21,6 +21,7 @@ from bq.errors import Problem, source_failed
 from bq.market.source import Market, Snapshot
 from bq.serving.bisection import Worked
 from bq.serving.desk import Key
+from bq.serving.turns import Patience, Turns
 
 T = TypeVar("T")
 
@@ -34,8 +35,8 @@ class Engine(NamedTuple):
     """What turns snapshots into bytes. `analyze` and `encode` are pure; all of it runs in a computing thread."""
 
     version: str
-    analyze: Callable[[Sequence[Snapshot], Sequence[Any]], Sequence[Any | Problem]]
-    """Snapshots, and the detail that each is asked for, to analyses."""
+    analyze: Callable[[Sequence[Snapshot], Sequence[Any], Callable[[], None]], Sequence[Any | Problem]]
+    """Snapshots, and the detail that each is asked for, to analyses. Calls its third argument between two stages."""
     encode: Callable[[Any, Any], bytes]
     """An analysis and a detail to the `data` of its item."""
     warm_up: Callable[[], tuple[float, float] | None]
@@ -78,7 +79,7 @@ class Pools:
     Parameters
     ----------
     compute_threads
-        Slices at a time; 0 for one a core.
+        Slices at a time that nobody waits for, and as many beside them that somebody waits for; 0 for one a core.
     """
 
     def __init__(self, compute_threads: int, fetch_threads: int) -> None:
@@ -92,7 +93,8 @@ class Pools:
         """Adds to the market's answers what a store remembers; called in a fetching thread."""
         self._computers: set[int] = set()  # native ids of the threads that compute
         self._fetching = ThreadPoolExecutor(fetch_threads, "fetch")
-        self._computing = ThreadPoolExecutor(self.compute_threads, "compute", initializer=self._begin_computing)
+        self._turns = Turns(time.perf_counter)
+        self._computing = ThreadPoolExecutor(2 * self.compute_threads, "compute", initializer=self._begin_computing)
         self._beside = ThreadPoolExecutor(self.compute_threads, "beside", initializer=_give_way)
         self._aside = ThreadPoolExecutor(1, "aside", initializer=_give_way)
 
@@ -112,9 +114,10 @@ class Pools:
         """Have the market answer each key's ticker, each ticker once."""
         return await asyncio.get_running_loop().run_in_executor(self._fetching, self._fetch, keys)
 
-    async def compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
-        """Analyse and encode in a computing thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._computing, self._compute, keys, snapshots)
+    async def compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot], hurried: bool) -> Worked:
+        """Analyse and encode in a computing thread; while one is hurried, the others pause."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._computing, self._compute, keys, snapshots, hurried)
 
     async def in_compute(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run other work (pricing, a caller's legs) in threads like those that compute.
@@ -124,11 +127,11 @@ class Pools:
         return await asyncio.get_running_loop().run_in_executor(self._beside, work, *arguments)
 
     def starved_s(self) -> float:
-        """Add up the seconds for which the computing threads have waited for a core (Linux; 0 elsewhere).
+        """Add up the seconds for which the computing threads have paused, or waited for a core (Linux; 0 elsewhere).
 
         On a machine that is shared a slice may wait longer than it runs, and hangs as little as the machine does.
         """
-        return sum(map(_waited_for_a_core, tuple(self._computers)))
+        return self._turns.paused_s + sum(map(_waited_for_a_core, tuple(self._computers)))
 
     def _begin_computing(self) -> None:
         _give_way()
@@ -168,12 +171,16 @@ class Pools:
         found = dict(zip(tickers, answers, strict=True))
         return [found.get(key[0]) or source_failed(key[0], "no answer") for key in keys]
 
-    def _compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
+    def _compute(self, keys: Sequence[Key], snapshots: Sequence[Snapshot], hurried: bool) -> Worked:
         engine = self.engine
         if engine is None:
             raise RuntimeError("the engine is not loaded")
         with self.under_way([key[0] for key in keys]):
-            return _analyzed(engine, keys, snapshots)
+            if hurried:
+                with self._turns.hurried():
+                    return _analyzed(engine, keys, snapshots, lambda: None)
+            patience = Patience(self._turns)
+            return _analyzed(engine, keys, snapshots, patience.give_way)._replace(paused_s=patience.paused_s)
 
 
 def _waited_for_a_core(thread: int) -> float:
@@ -187,8 +194,10 @@ def _unrecorded(tickers: Sequence[str]) -> contextlib.AbstractContextManager[Non
     return contextlib.nullcontext()
 
 
-def _analyzed(engine: Engine, keys: Sequence[Key], snapshots: Sequence[Snapshot]) -> Worked:
-    analyses = engine.analyze(snapshots, [key[1] for key in keys])
+def _analyzed(
+    engine: Engine, keys: Sequence[Key], snapshots: Sequence[Snapshot], give_way: Callable[[], None]
+) -> Worked:
+    analyses = engine.analyze(snapshots, [key[1] for key in keys], give_way)
     if len(analyses) != len(keys):
         raise RuntimeError(f"{len(analyses)} analyses of {len(keys)} snapshots")
     began = time.perf_counter()

@@ -6,7 +6,7 @@ Rules of this file: plain objects on one thread; no HTTP, no finance, no threads
 import asyncio
 import enum
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
 from bq.errors import Problem
@@ -194,34 +194,34 @@ class Lanes(Generic[K, S]):
         flight.lanes = None
         self.lanes[flight.rank].remove(flight)
 
-    def take(self, size: float, most: int) -> list[Flight[K, S]]:
-        """Take flights of a weight of up to `size`, but one at least: a heavy one goes by itself.
+    def lead(self) -> Rank:
+        """Tell whose turn the next batch is; one flight must wait."""
+        first, *later = self._waiting()
+        return next((rank for rank in later if self._credit[rank] + self._shares.get(rank, 0.0) >= 1.0), first)
 
-        The leading rank goes first, the others fill what is left; refreshes only go alone.
+    def _waiting(self) -> list[Rank]:
+        return [rank for rank in Rank if self.lanes[rank]]
+
+    def take(self, rank: Rank, size: float, most: int) -> list[Flight[K, S]]:
+        """Take flights of one rank, of a weight of up to `size`, but one at least: a heavy one goes by itself.
+
+        The others do not fill what is left: whoever sits and waits would wait for them, too.
 
         Parameters
         ----------
         most
             How many flights may be taken, whatever they weigh.
         """
+        first, *later = self._waiting()
+        for other in later:
+            self._credit[other] += self._shares.get(other, 0.0)
+        if rank is not first:
+            self._credit[rank] -= 1.0
         taken: list[Flight[K, S]] = []
-        for rank in self._order():
-            if rank is Rank.REFRESH and taken:
-                break
-            lane = self.lanes[rank]
-            while lane and len(taken) < most and (not taken or lane.first().weight <= size):
-                size -= lane.first().weight
-                flight = lane.pop()
-                flight.lanes = None
-                taken.append(flight)
+        lane = self.lanes[rank]
+        while lane and len(taken) < most and (not taken or lane.first().weight <= size):
+            size -= lane.first().weight
+            flight = lane.pop()
+            flight.lanes = None
+            taken.append(flight)
         return taken
-
-    def _order(self) -> Iterable[Rank]:
-        waiting = [rank for rank in Rank if self.lanes[rank]]
-        leads = waiting[:1]
-        for rank in waiting[1:]:
-            self._credit[rank] += self._shares.get(rank, 0.0)
-            if self._credit[rank] >= 1.0 and leads == waiting[:1]:
-                self._credit[rank] -= 1.0
-                leads = [rank]
-        return [*leads, *(rank for rank in waiting if rank not in leads)]

@@ -242,6 +242,16 @@ def test_without_a_price_and_without_usable_quotes_only_that_ticker_fails(
     assert other == analyses[1]
 
 
+def test_a_thread_may_give_way_between_two_stages_and_nothing_changes(snapshots: list[Snapshot]) -> None:
+    stages: list[int] = []
+    again = engine.answer(snapshots, ["full"] * len(snapshots), lambda: stages.append(len(stages)))
+    assert len(stages) >= 8
+    plain = engine.answer(snapshots, ["full"] * len(snapshots))
+    assert [schema.encode(a.analysis, "full") for a in again if isinstance(a, schema.Written)] == [
+        schema.encode(a.analysis, "full") for a in plain if isinstance(a, schema.Written)
+    ]
+
+
 def test_every_detail_is_a_part_of_the_full_answer(snapshots: list[Snapshot]) -> None:
     """What a summary or a default answer is spared changes nothing of what it shows, nor of its neighbours."""
     batch = [*snapshots[:3], *(msgspec.structs.replace(s, chain=None) for s in snapshots[:3])]

@@ -83,7 +83,7 @@ class FakeEngine:
             self.load_gate.wait()
         return Engine("fake-1", self.analyze, self.encode, lambda: (0.0003, 0.0001), self.p_value)
 
-    def analyze(self, snapshots: Sequence[Snapshot], details: Sequence[str]) -> list[Any]:
+    def analyze(self, snapshots: Sequence[Snapshot], details: Sequence[str], give_way: Callable[[], None]) -> list[Any]:
         with self._lock:
             self.calls += 1
             self.analyzed += [one.ticker for one in snapshots]

@@ -19,10 +19,10 @@ class SlowToLoad(FakeEngine):
 class Abort(FakeEngine):
     """Dies as a process dies of a fault in compiled code, where a ticker says so."""
 
-    def analyze(self, snapshots, details):
+    def analyze(self, snapshots, details, give_way):
         if any(one.ticker.startswith("ABORT") for one in snapshots):
             os.abort()
-        return super().analyze(snapshots, details)
+        return super().analyze(snapshots, details, give_way)
 
 
 ENGINES = {"slow-boot": SlowToLoad, "abort": Abort}

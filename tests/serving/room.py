@@ -56,7 +56,7 @@ class Room:
         await asyncio.sleep(self.fetch_s)
         return [UNKNOWN if key in self.unknown else f"snapshot of {key}" for key in keys]
 
-    async def compute(self, keys: Sequence[str], snapshots: Sequence[str]) -> Worked:
+    async def compute(self, keys: Sequence[str], snapshots: Sequence[str], hurried: bool) -> Worked:
         self.slices.append((asyncio.get_running_loop().time(), list(keys)))
         await asyncio.sleep(self.each_s * sum(self.weights.get(key, 1) for key in keys) + self.hang)
         assert list(snapshots) == [f"snapshot of {key}" for key in keys]

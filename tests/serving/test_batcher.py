@@ -204,7 +204,7 @@ async def test_a_poisonous_key_among_64_is_found_by_bisection(room):
 
 @room_test
 async def test_an_answer_of_the_wrong_length_fails_its_keys_and_leaves_no_residue(room):
-    async def short(keys, snapshots):
+    async def short(keys, snapshots, hurried):
         return Worked([b"x"] * (len(keys) - 1), 0.0)
 
     right, room.batcher.bisection.compute = room.batcher.bisection.compute, short
@@ -466,18 +466,11 @@ async def test_a_subscriber_that_cannot_take_its_answer_does_not_cost_the_others
 
 
 @pytest.mark.parametrize(
-    ("predicted", "rank", "limit"),
-    [
-        (0.02, Rank.INTERACTIVE, 5.0),
-        (2.0, Rank.INTERACTIVE, 8.0),
-        (0.02, Rank.SCAN, 15.0),
-        (2.0, Rank.SCAN, 16.0),
-        (2.0, Rank.REFRESH, 16.0),
-    ],
+    ("predicted", "hurried", "limit"), [(0.02, True, 5.0), (2.0, True, 8.0), (0.02, False, 15.0), (2.0, False, 16.0)]
 )
-def test_a_slice_hangs_by_what_it_was_predicted_to_take_and_who_waits(predicted, rank, limit):
-    assert Limits().stuck_after(predicted, rank) == limit
-    assert Limits(stuck_s=600.0).stuck_after(predicted, rank) == 600.0  # a command that nobody waits for in vain
+def test_a_slice_hangs_by_what_it_was_predicted_to_take_and_who_waits(predicted, hurried, limit):
+    assert Limits().stuck_after(predicted, hurried) == limit
+    assert Limits(stuck_s=600.0).stuck_after(predicted, hurried) == 600.0  # a command that nobody waits for in vain
 
 
 def test_a_giant_chain_in_a_scan_on_a_slow_machine_is_not_taken_for_one_that_hangs():

@@ -259,7 +259,7 @@ def profit(
     return Profit(*_profit(prices, *strikes, constant, discount, debit, worst))
 
 
-@kernel("float64(float64[::1], float64)", fast=frozenset())
+@kernel("float64(float64[::1], float64)", fast=frozenset({"nsz", "reassoc"}))  # sums in any order: a third of the time
 def _kelly(profits: F64, worst: float) -> float:
     n = profits.size
     over = 1.0 / worst

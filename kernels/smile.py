@@ -324,8 +324,8 @@ def flat(total_variance: npt.ArrayLike) -> Svi:
     return Svi(value, zero, zero.copy(), zero.copy(), one, zero.copy(), one.copy(), code, one.copy())
 
 
-def scaled(svi: Svi, factor: float) -> Svi:
-    """Multiply slices by a factor, splines included: w and all its derivatives. What is said of the fit is dropped.
+def scaled(svi: Svi, factor: float | F64) -> Svi:
+    """Multiply slices by a factor, or each by its own, (n,), splines included. What is said of the fit is dropped.
 
     A slice without butterfly arbitrage may gain some: g is not linear in w.
     """
@@ -333,7 +333,8 @@ def scaled(svi: Svi, factor: float) -> Svi:
     whole = svi._replace(a=svi.a * factor, b=svi.b * factor, fit_error=nothing, min_g=nothing, fitted_min_g=nothing)
     if svi.value is None or svi.curve is None:
         return whole
-    return whole._replace(value=svi.value * factor, curve=svi.curve * factor)
+    each = np.asarray(factor)[..., None]
+    return whole._replace(value=svi.value * each, curve=svi.curve * each)
 
 
 def total_variance(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:

@@ -61,7 +61,7 @@ def one_after_another(snapshot: Snapshot) -> tuple[float, ...]:
 
 
 STAGES = {
-    "quality": (quality, "inspect"),
+    "quality": (quality, "inspect_all"),
     "GARCH": (volatility, "study"),
     "ARIMA": (forecast, "study"),
     "spectrum": (cycles, "study"),

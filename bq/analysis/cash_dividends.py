@@ -12,6 +12,7 @@ implied carry stays.
 """
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -201,9 +202,11 @@ def call_may_be_exercised(payments: Payments, tau: float, time_value: float) -> 
     time_value : float
         Of the call today: its price less the intrinsic value.
     """
-    before = payments.tau <= tau
-    left = time_value * np.sqrt((tau - payments.tau[before]) / tau)
-    return bool(np.any(payments.cash[before] > left))
+    return any(
+        cash > time_value * math.sqrt((tau - when) / tau)
+        for when, cash in zip(payments.tau.tolist(), payments.cash.tolist(), strict=True)
+        if when <= tau
+    )
 
 
 def _tree(terms: Terms, sigma: F64, steps: int) -> american.American:

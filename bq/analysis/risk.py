@@ -16,7 +16,7 @@ from bq.analysis.measures import Measure, Measures, Sample
 from bq.analysis.position import Position
 from bq.market.source import F64
 from bq.schema import Interval, Risk
-from kernels import density, outcomes, prospects
+from kernels import density, outcomes, prospects, smile
 from kernels.payoff import touch_probability
 
 PIN = 0.005
@@ -179,8 +179,8 @@ def _under_market(cases: Sequence[Case], positions: prospects.Positions, noise: 
     strikes = np.stack([lower, center, upper], axis=1)
     puts = density.put_value(as_it_is, np.log(strikes / forward[:, None])) * forward[:, None]
     ev = discount * (puts[:, 0] - 2.0 * puts[:, 1] + puts[:, 2] + constant) - debit
-    factors = [[max(1.0 + sign * SHORT * noise[i], 0.1) ** 2 for i in rows] for sign in (-1.0, 1.0)]
-    moved = [smiles.joined([m.scaled(f).svi for m, f in zip(markets, own, strict=True)]) for own in factors]
+    factors = [np.array([max(1.0 + sign * SHORT * noise[i], 0.1) ** 2 for i in rows]) for sign in (-1.0, 1.0)]
+    moved = [smile.scaled(as_it_is, factor) for factor in factors]
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = np.log(np.stack([low, high], axis=1) / forward[:, None])
     ends[np.isinf(ends)] = np.nan  # 0 and infinity, where the distribution function is known

@@ -95,11 +95,15 @@ def rolling_vol(squares: F64, lengths: npt.NDArray[np.int64], window: int, count
     -------
     (n, count) float64
     """
-    sums = np.maximum(last(squares, lengths + 1, count) - last(squares, lengths + 1 - window, count), 0.0)
-    return 0.01 * np.sqrt(sums / window * SESSIONS_A_YEAR)
+    return _annualised(last(squares, lengths + 1, count) - last(squares, lengths + 1 - window, count), window)
+
+
+def _annualised(sums: F64, window: int) -> F64:
+    """Turn sums of squared returns over `window` sessions into volatilities."""
+    return 0.01 * np.sqrt(np.maximum(sums, 0.0) / window * SESSIONS_A_YEAR)
 
 
 def year_of_vols(found: Volatility, row: int, length: int, window: int) -> F64:
     """Give a row's realised volatilities over `window` sessions in the last year of its returns, oldest first."""
-    count = min(SESSIONS_A_YEAR, length + 1 - window)
-    return rolling_vol(found.squares[row : row + 1], np.array([length]), window, count)[0]
+    squares = found.squares[row, max(length - SESSIONS_A_YEAR - window + 1, 0) : length + 1]
+    return _annualised(squares[window:] - squares[:-window], window)

@@ -23,6 +23,9 @@ Days: TypeAlias = npt.NDArray[np.datetime64]
 SECONDS_PER_YEAR: Final = 365 * 86400.0
 """The year of `tau`: calendar time, 365 days."""
 
+FEW_DAYS: Final = 200
+"""As many are looked up one by one in less time than it takes to find out which are equal."""
+
 MARGIN_YEARS: Final = 2
 """How far beyond the day asked for the table reaches, so that expiries and projected dividends fit in."""
 
@@ -297,10 +300,12 @@ def tau(as_of: dt.datetime, expiry: dt.date | np.datetime64 | Days) -> float | F
     day = np.asarray(expiry, "datetime64[D]")
     if day.ndim == 0:
         return (_four_o_clock(int(day.astype(np.int64))) - now) / SECONDS_PER_YEAR
-    distinct, back = np.unique(day, return_inverse=True)
-    end = np.array([_four_o_clock(int(d)) for d in distinct.astype(np.int64)], np.float64)
+    number, back = day.astype(np.int64).ravel(), None
+    if number.size > FEW_DAYS:
+        number, back = np.unique(number, return_inverse=True)
+    end = np.array([_four_o_clock(d) for d in number.tolist()], np.float64)
     years: F64 = (end - now) / SECONDS_PER_YEAR
-    return years[back].reshape(day.shape)
+    return (years if back is None else years[back]).reshape(day.shape)
 
 
 def local_date(moment: dt.datetime) -> dt.date:

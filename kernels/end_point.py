@@ -432,7 +432,10 @@ def _bands(
 
 
 def band_signals(
-    log_prices: npt.ArrayLike, period: npt.ArrayLike = np.nan, lengths: npt.ArrayLike | None = None
+    log_prices: npt.ArrayLike,
+    period: npt.ArrayLike = np.nan,
+    lengths: npt.ArrayLike | None = None,
+    wave: Phase | None = None,
 ) -> BandSignals:
     """Split log prices for display: a smooth line, and the cycle where there is one.
 
@@ -444,6 +447,8 @@ def band_signals(
         Period of the row's significant cycle in days, NaN where there is none.
     lengths : (n,) int64, optional
         Observations of each row; all t when None.
+    wave : Phase, optional
+        What `phase` found of the same rows and periods, where that is known already.
 
     Returns
     -------
@@ -468,7 +473,7 @@ def band_signals(
     """
     y, size = series(log_prices, lengths)
     n, t = y.shape
-    wave = phase(y, period, size)
+    wave = phase(y, period, size) if wave is None else wave
     amplitude = np.where(wave.status == st.OK, wave.amplitude, 0.0)
     level_gain, slope_gain = np.zeros(t), np.zeros(t)
     _gains(level_gain, slope_gain)

@@ -172,6 +172,7 @@ def _history(
     all_prices, all_sums = np.empty(width), np.empty(width + 1)
     inside = np.empty(width + 1, np.int64)
     counts = np.empty(width + 1, np.int64)
+    held = np.empty(width, np.int64)  # by the block that begins there
     starts = np.empty((draws, width), np.int32)
     for row in range(mean.size):
         n = lengths[row]
@@ -200,10 +201,12 @@ def _history(
             for i in range(n):
                 inside[i + 1] = inside[i] + (paths[row, i] > low and paths[row, i] <= high)
             counts[: many * size + 1] = 0
+            for i in range(n - size + 1):
+                held[i] = inside[i + size] - inside[i]
             for j in range(draws):
                 total = 0
                 for k in range(many):
-                    total += inside[starts[j, k] + size] - inside[starts[j, k]]
+                    total += held[starts[j, k]]
                 counts[total] += 1
             over = 1.0 / (many * size)
             out[p, 2] = _quantile(counts, draws, 0.025, over)

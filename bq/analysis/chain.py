@@ -31,9 +31,12 @@ NOISIEST: Final = 0.05
 
 def horizon_expiries(chain: Chain, as_of_day: np.datetime64) -> Days:
     """List the expiries 7 to 60 calendar days away."""
-    days = np.unique(chain.expiry)
-    dte = (days - as_of_day).astype(np.int64)
-    return days[(dte >= DTE_LOW) & (dte <= DTE_HIGH)]
+    return np.unique(chain.expiry[_in_horizon(chain.expiry, as_of_day)])
+
+
+def _in_horizon(expiry: Days, as_of_day: np.datetime64) -> Bool:
+    dte = (expiry - as_of_day).astype(np.int64)
+    return (dte >= DTE_LOW) & (dte <= DTE_HIGH)
 
 
 def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: Days | None = None) -> list[Slice]:
@@ -42,18 +45,18 @@ def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: D
     if chain is None:
         return []
     if expiries is None:
-        days = horizon_expiries(chain, np.datetime64(calendar.local_date(snapshot.as_of), "D"))
+        wanted = np.flatnonzero(_in_horizon(chain.expiry, np.datetime64(calendar.local_date(snapshot.as_of), "D")))
     else:
-        days = expiries
-    if not days.size:
+        wanted = np.flatnonzero(np.isin(chain.expiry, expiries))
+    if not wanted.size:
         return []
-    wanted = np.flatnonzero(np.isin(chain.expiry, days))
     order = wanted[np.lexsort((chain.strike[wanted], chain.expiry[wanted]))]
     expiry, strike, is_call = chain.expiry[order], chain.strike[order], chain.is_call[order]
-    new = np.ones(order.size, np.bool_)
-    new[1:] = (strike[1:] != strike[:-1]) | (expiry[1:] != expiry[:-1])
+    later, new = np.ones(order.size, np.bool_), np.ones(order.size, np.bool_)
+    later[1:] = expiry[1:] != expiry[:-1]
+    new[1:] = (strike[1:] != strike[:-1]) | later[1:]
     at = np.cumsum(new) - 1
-    listed, ends = strike[new], np.append(np.searchsorted(expiry[new], days), np.count_nonzero(new))
+    days, listed, ends = expiry[later], strike[new], [*at[later].tolist(), int(at[-1]) + 1]
     quotes = np.full((4, listed.size), np.nan)
     places = np.full((2, listed.size), -1)
     good = quality.usable[order]

@@ -37,7 +37,7 @@ def study(panel: Panel) -> CycleStudy:
     phase = spectral.phase(panel.long_log_close, strongest, lengths)
     asked = np.where(cycles.p_value < ASKED, cycles.period, np.nan)
     confirmation = spectral.confirm(panel.returns, asked, panel.returns_length, standardize=STANDARDIZE)
-    bands = spectral.band_signals(panel.long_log_close, strongest, lengths)
+    bands = spectral.band_signals(panel.long_log_close, strongest, lengths, wave=phase)
     return CycleStudy(cycles, spectrum, trend, phase, confirmation.stable, bands.low, bands.mid)
 
 

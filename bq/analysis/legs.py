@@ -155,13 +155,14 @@ def write(found: Sequence[Findings], legs: Sequence[Legs]) -> list[list[schema.L
     rounded, finite = iter(columns.tolist()), iter(np.isfinite(columns).all(axis=1).tolist())
     written = []
     for f in found:
-        listed = [_leg(f, *spec) for spec in zip(LEGS[f.design.position.form], rounded, strict=False)]
+        day = str(f.design.expiry)
+        listed = [_leg(f, day, *spec) for spec in zip(LEGS[f.design.position.form], rounded, strict=False)]
         written.append(listed if all([next(finite) for _ in listed]) else None)
     return written
 
 
-def _leg(f: Findings, spec: LegSpec, numbers: Sequence[float]) -> schema.Leg:
-    quoted, day = f.design.source is not None, str(f.design.expiry)
+def _leg(f: Findings, day: str, spec: LegSpec, numbers: Sequence[float]) -> schema.Leg:
+    quoted = f.design.source is not None
     strike, bid, ask, mid, sigma, *greeks = numbers
     return schema.Leg(
         occ_symbol=occ_symbol(f.snapshot.ticker, day, spec.is_call, strike),

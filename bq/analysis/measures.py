@@ -6,7 +6,7 @@ to its constant, and its probability of profit is a difference of two values of 
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -162,13 +162,23 @@ def overlapping_returns(log_close: F64, sessions: int) -> F64:
     return log_close[sessions:] - log_close[:-sessions]
 
 
-def quantiles(values: F64, levels: Sequence[float]) -> list[float]:
-    """Quantiles with linear interpolation (Hyndman & Fan 1996, type 7): those of numpy without its checks."""
-    ordered = np.sort(values)
+def quantiles(values: F64, levels: Sequence[float]) -> Any:
+    """Quantiles with linear interpolation (Hyndman & Fan 1996, type 7): those of numpy without its checks.
+
+    Parameters
+    ----------
+    values : (..., n) float64
+
+    Returns
+    -------
+    list of float, one for each level; of such lists, one for each row, where there are rows
+    """
+    ordered = np.sort(values, axis=-1)
+    last = ordered.shape[-1] - 1
     found = []
     for level in levels:
-        at = level * (ordered.size - 1)
-        below = min(int(at), ordered.size - 2) if ordered.size > 1 else 0
-        above = min(below + 1, ordered.size - 1)
-        found.append(float(ordered[below] + (at - below) * (ordered[above] - ordered[below])))
-    return found
+        at = level * last
+        below = min(int(at), max(last - 1, 0))
+        low, high = ordered[..., below], ordered[..., min(below + 1, last)]
+        found.append(low + (at - below) * (high - low))
+    return np.stack(found, axis=-1).tolist()

@@ -39,13 +39,17 @@ class Evidence(NamedTuple):
     flags: tuple[str, ...]  # what else limits the recommendation
 
 
-def _percent(value: float | F64) -> F64:
-    return np.minimum(np.maximum(value, 0.0), 100.0)  # np.clip takes five times as long for one number
+def _least(value: float | F64, most: float) -> float | F64:
+    return min(value, most) if isinstance(value, float) else np.minimum(value, most)  # arrays are slow with one number
 
 
-def _parts(e: Evidence) -> dict[str, F64 | None]:
+def _percent(value: float | F64) -> float | F64:
+    return _least(max(value, 0.0) if isinstance(value, float) else np.maximum(value, 0.0), 100.0)
+
+
+def _parts(e: Evidence) -> dict[str, float | F64 | None]:
     """Compute the parts, None where there is no evidence."""
-    price_match = _percent(50.0 + 100.0 * e.ev_forecast / e.max_loss) if e.max_loss > 0.0 else np.zeros(())
+    price_match = _percent(50.0 + 100.0 * e.ev_forecast / e.max_loss) if e.max_loss > 0.0 else 0.0
     short = -1.0 if e.vega > 0.0 else 1.0
     return {
         # Expected profit under the forecast for each dollar at risk: 50 is fair, +-50 % of the risk are the ends.
@@ -59,17 +63,17 @@ def _parts(e: Evidence) -> dict[str, F64 | None]:
     }
 
 
-def _weights(parts: Mapping[str, F64 | None]) -> dict[str, float]:
+def _weights(parts: Mapping[str, float | F64 | None]) -> dict[str, float]:
     """Give the weights of the parts with evidence; they add up to 100."""
     whole = sum(WEIGHTS[name] for name, value in parts.items() if value is not None)
     return {name: 100.0 * WEIGHTS[name] / whole for name, value in parts.items() if value is not None}
 
 
-def _penalty(e: Evidence) -> F64:
-    return np.minimum(MAX_PENALTY, 100.0 * e.delta_share)
+def _penalty(e: Evidence) -> float | F64:
+    return _least(100.0 * e.delta_share, MAX_PENALTY)
 
 
-def totals(e: Evidence) -> F64:
+def totals(e: Evidence) -> float | F64:
     """Compute the total of one or of many draws of the evidence, whatever the quotes are worth."""
     parts = _parts(e)
     weighted = [weight * part for name, weight in _weights(parts).items() if (part := parts[name]) is not None]

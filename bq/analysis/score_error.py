@@ -46,14 +46,14 @@ def of(cases: Sequence[Case]) -> list[tuple[ScoreInterval, float]]:
     """
     if not cases:
         return []
+    totals = np.stack([score.totals(drawn) for drawn in _draw(cases)])
+    errors = np.std(totals, axis=1).tolist()
     found = []
-    for case, drawn in zip(cases, _draw(cases), strict=True):
+    for case, ends, error in zip(cases, quantiles(totals, LEVELS), errors, strict=True):
         if case.total == 0.0 and case.evidence.grade == "D":
             found.append((ScoreInterval(0.0, 0.0), 0.0))
-            continue
-        totals = score.totals(drawn)
-        low, high = quantiles(totals, LEVELS)
-        found.append((ScoreInterval(min(low, case.total), max(high, case.total)), float(np.std(totals))))
+        else:
+            found.append((ScoreInterval(min(ends[0], case.total), max(ends[1], case.total)), error))
     return found
 
 

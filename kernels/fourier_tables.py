@@ -108,7 +108,7 @@ def dpss(length: int, bandwidth: float = BANDWIDTH, count: int = TAPERS) -> F64:
     Eigenvectors of Slepian's tridiagonal matrix, which commutes with the concentration operator: D. B. Percival and
     A. T. Walden, Spectral Analysis for Physical Applications (1993), section 8.3.
     """
-    # Here, since SciPy takes as long to load as all kernels, and a start shall not wait for the first row to confirm.
+    # Here, since SciPy takes as long to load as all kernels, and a start need not wait for it.
     from scipy.linalg import eigh_tridiagonal
 
     t = np.arange(length, dtype=np.float64)

@@ -27,7 +27,7 @@ from bq.market import calendar, quality
 from bq.market.quality import ChainQuality
 from bq.market.source import Snapshot
 from bq.schema import Analysis, Detail, Written
-from kernels import status
+from kernels import fourier_tables, status
 
 ENGINE_VERSION: Final = VERSION
 COMMISSION: Final = 0.65  # $ a contract of 100 shares, the usual retail price
@@ -344,6 +344,11 @@ def _cases(d: Draft, chosen: Design, batch: Batch) -> list[risk.Case]:
         )
         for position, ev_shrunk in shrunk or [(chosen, None)]
     ]
+
+
+def load_the_rest() -> None:
+    """Load what only the confirmation of a cycle needs: SciPy, with the tapers of the usual length."""
+    fourier_tables.line_test(panel.RETURNS)
 
 
 def warm_up() -> tuple[float, float]:

@@ -46,6 +46,8 @@ class Engine(NamedTuple):
     """Of an analysis: what the false-discovery rate of a list is made from."""
     weigh: Callable[[Snapshot], int] = lambda _: 1
     """How many ordinary tickers the analysis of a snapshot is worth."""
+    load_the_rest: Callable[[], None] = lambda: None
+    """Load what only some analyses need: after the start, so that neither it nor the first of those waits."""
 
 
 def load_engine() -> Engine:
@@ -63,7 +65,7 @@ def load_engine() -> Engine:
     def cycle_p(written: schema.Written) -> float:
         return written.cycle_p
 
-    return Engine(engine.ENGINE_VERSION, engine.answer, encode, engine.warm_up, cycle_p, weigh)
+    return Engine(engine.ENGINE_VERSION, engine.answer, encode, engine.warm_up, cycle_p, weigh, engine.load_the_rest)
 
 
 def _give_way() -> None:

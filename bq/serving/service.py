@@ -267,6 +267,7 @@ class Service:
                 count = snapshot.restore(self.cache, saved, self.desk.world, self.wall())
                 _log.info("%d answers were taken from the snapshot", count)
             self._ready = True
+            self._keepers.append(asyncio.create_task(self._load_the_rest(self.pools.engine.load_the_rest)))
             await self.jobs.open()
             self.scans.open()
             _log.info("ready")
@@ -277,6 +278,12 @@ class Service:
             else:
                 _log.critical("the engine cannot be used", exc_info=True)
             self._leave(STUCK_EXIT)
+
+    async def _load_the_rest(self, load: Callable[[], None]) -> None:
+        try:
+            await self.pools.aside(load)
+        except Exception:  # whoever needs it tries again, and then it is that ticker's problem
+            _log.exception("a part of the engine could not be loaded")
 
     def _learn_from_deaths(self) -> None:
         """Find out what was being computed when the process last died, before anything is computed (blocking)."""

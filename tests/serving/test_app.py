@@ -473,6 +473,30 @@ async def test_an_engine_that_fails_its_check_ends_the_process(tmp_path):
     assert codes == [70]
 
 
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_only_some_need_is_loaded_after_the_server_is_ready(tmp_path, caplog, broken):
+    gate, loaded = threading.Event(), []
+
+    class Rest(FakeEngine):
+        def load(self):
+            return super().load()._replace(load_the_rest=self.rest)
+
+        def rest(self):
+            assert gate.wait(10.0)
+            loaded.append(1)
+            if broken:
+                raise ImportError("no such library")
+
+    async with running(tmp_path, engine=Rest()) as server:
+        assert (await server.get("/readyz"))[0] == 200
+        assert (await server.post({"ticker": "A"}))[0] == 200
+        assert not loaded
+        gate.set()
+        await until(lambda: bool(loaded))
+        await until(lambda: broken == ("could not be loaded" in caplog.text))
+        assert (await server.post({"ticker": "B"}))[0] == 200
+
+
 async def test_the_cache_survives_a_restart(tmp_path):
     engine, market = FakeEngine(), FakeMarket()
     async with running(tmp_path, engine=engine, market=market) as server:

@@ -32,8 +32,6 @@ class ReturnTables(NamedTuple):
     """(n, m): derivative of put_value as all prices grow by a factor 1 + x."""
     cdf: F64
     """(n, p): P(S <= x) on the grid, smoothed as `terminal.sample` does."""
-    prices: F64
-    """(n, t): the prices, ascending, NaN beyond a row's length."""
 
 
 @helper
@@ -82,7 +80,7 @@ def _spread(prices: F64, n: int, forward: float) -> float:
 
 @kernel(
     "void(float64[:, ::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float64[::1], float64[::1],"
-    "float64[:, :, ::1], float64[:, ::1], float64[:, ::1])",
+    "float64[:, :, ::1], float64[:, ::1])",
     fast=frozenset(),
 )
 def _rows(
@@ -95,8 +93,8 @@ def _rows(
     step: F64,
     tables: F64,
     cdf: F64,
-    prices: F64,
 ) -> None:
+    prices = np.empty(logs.shape[1])  # of one row: those of all would not stay in the cache
     mass, below = np.empty(cdf.shape[1]), np.empty(cdf.shape[1])
     unused = np.empty((2, strike.shape[1]))
     for row in range(lengths.size):
@@ -108,14 +106,14 @@ def _rows(
         if stretch[row] > 0.0:
             for side in range(2):
                 factor = 1.0 + stretch[row] if side == 0 else 1.0 - stretch[row]
-                _prices(logs[row], n, factor, forward[row], prices[row])
-                _puts(prices[row], n, forward[row], strike[row], tables[row, 3 + side], unused[0], unused[1])
-        _prices(logs[row], n, 1.0, forward[row], prices[row])
-        _puts(prices[row], n, forward[row], strike[row], tables[row, 0], tables[row, 1], tables[row, 2])
+                _prices(logs[row], n, factor, forward[row], prices)
+                _puts(prices, n, forward[row], strike[row], tables[row, 3 + side], unused[0], unused[1])
+        _prices(logs[row], n, 1.0, forward[row], prices)
+        _puts(prices, n, forward[row], strike[row], tables[row, 0], tables[row, 1], tables[row, 2])
         if stretch[row] == 0.0:
             tables[row, 3:] = tables[row, 0]
-        width = max(0.3 * _spread(prices[row], n, forward[row]) * n**-0.2, 0.01 * step[row])
-        _bin(prices[row, :n], low[row], 1.0 / step[row], mass)
+        width = max(0.3 * _spread(prices, n, forward[row]) * n**-0.2, 0.01 * step[row])
+        _bin(prices[:n], low[row], 1.0 / step[row], mass)
         _smooth(mass, below, step[row] / width, cdf[row])
 
 
@@ -164,12 +162,15 @@ def tabulate(
         raise ValueError(f"expected strikes of shape ({n}, m), got {strikes.shape}")
     columns = (forward, grid_low, grid_step, stretch)
     fwd, low, step, by = (np.array(np.broadcast_to(np.asarray(c, np.float64), (n,))) for c in columns)
-    inside = np.arange(values.shape[1]) < size[:, None]
-    sound = (np.isfinite(values) | ~inside).all(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sound = np.isfinite(values.sum(axis=1))
+    doubtful = np.flatnonzero(~sound)  # what lies beyond a row's length may be anything
+    inside = np.arange(values.shape[1]) < size[doubtful, None]
+    sound[doubtful] = (np.isfinite(values[doubtful]) | ~inside).all(axis=1)
     size = np.where(sound, size, 0)
     logs = sorted_rows(values, size)
     tables = np.full((n, 5, strikes.shape[1]), np.nan)
-    cdf, prices = np.full((n, points), np.nan), np.full(values.shape, np.nan)
-    _rows(logs, size, fwd, by, strikes, low, step, tables, cdf, prices)
+    cdf = np.full((n, points), np.nan)
+    _rows(logs, size, fwd, by, strikes, low, step, tables, cdf)
     value, square, by_mean, wider, narrower = np.ascontiguousarray(np.moveaxis(tables, 1, 0))
-    return ReturnTables(value, square, wider, narrower, by_mean, cdf, prices)
+    return ReturnTables(value, square, wider, narrower, by_mean, cdf)

@@ -10,7 +10,6 @@ from bq.errors import Problem
 from bq.serving.admission import Limits
 from bq.serving.bisection import Worked
 from bq.serving.compute import Pools
-from bq.serving.cost import CostLine
 from bq.serving.flights import Rank, Waiter
 from tests.serving.loop import run
 from tests.serving.room import LIMITS, Room, room_test
@@ -100,24 +99,6 @@ def test_idle_threads_share_what_is_ready():
         assert room.slices == [(1.0, ["A", "B", "C"]), (1.0, ["D", "E", "F"])]
 
     run(main())
-
-
-@room_test
-async def test_the_cost_line_finds_the_true_cost(room):
-    line = room.batcher.compute_cost
-    line.seed(0.02, 0.03)
-    for n in [1, 5, 20, 3, 40, 8] * 20:
-        line.observe(n, 0.002 + 0.003 * n)
-
-    assert line.each == pytest.approx(0.003, rel=0.15)  # the seed is ten times too high and never quite forgotten
-
-
-@pytest.mark.parametrize(
-    ("fixed", "each", "size"),
-    [(0.0, 0.001, 25), (0.001, 0.001, 24), (0.006, 0.010, 2), (0.020, 0.001, 80), (0.136, 0.035, 11), (0.0, 0.1, 1)],
-)
-def test_a_slice_fits_its_time_or_is_worth_its_fixed_cost(fixed, each, size):
-    assert CostLine(fixed, each).size_within(0.025) == size
 
 
 @room_test

@@ -46,7 +46,7 @@ class _Rows(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Trades of one kind; all (n,) but for the strikes, (n, 1 to 3)."""
+    """Trades of one kind that pay, few of those that were looked at; all (n,) but for the strikes, (n, 1 to 3)."""
 
     kind: str
     slice: npt.NDArray[np.int64]
@@ -54,10 +54,6 @@ class _Found(NamedTuple):
     is_call: Bool | None
     profit: F64
     size: F64
-
-    def positive(self) -> "_Found":
-        """Keep what pays."""
-        return self.part(np.flatnonzero(self.profit > 0.0))
 
     def part(self, keep: npt.NDArray[np.int64]) -> "_Found":
         """Take some."""
@@ -108,8 +104,7 @@ def scan(slices: Sequence[Slice], snapshots: Sequence[Snapshot], fee: float) -> 
     ]
     found: list[list[_Trade]] = [[] for _ in slices]
     for trade in trades:
-        kept = trade.positive()
-        shown = kept.part(kept.largest())
+        shown = trade.part(trade.largest())
         calls = [None] * shown.slice.size if shown.is_call is None else shown.is_call.tolist()
         columns = (shown.slice.tolist(), shown.profit.tolist(), shown.strikes.tolist(), calls, shown.size.tolist())
         for number, *rest in zip(*columns, strict=True):
@@ -192,16 +187,17 @@ def _verticals(rows: _Rows, fee: float) -> list[_Found]:
     """
     same = (rows.slice[1:] == rows.slice[:-1]) & (rows.is_call[1:] == rows.is_call[:-1])
     low = np.flatnonzero(same)
-    high = low + 1
-    calls = rows.is_call[low]
-    more, less = np.where(calls, low, high), np.where(calls, high, low)
-    strikes = np.stack([rows.strike[low], rows.strike[high]], axis=1)
+    calls, width = rows.is_call[low], rows.strike[low + 1] - rows.strike[low]
+    more, less = np.where(calls, low, low + 1), np.where(calls, low + 1, low)
     free = rows.bid[less] - rows.ask[more] - 2.0 * fee
-    wide = rows.bid[more] - rows.ask[less] - (strikes[:, 1] - strikes[:, 0]) - 2.0 * fee
-    return [
-        _Found("vertical", rows.slice[low], strikes, calls, free, np.minimum(rows.bid_size[less], rows.ask_size[more])),
-        _Found("vertical", rows.slice[low], strikes, calls, wide, np.minimum(rows.bid_size[more], rows.ask_size[less])),
-    ]
+    wide = rows.bid[more] - rows.ask[less] - width - 2.0 * fee
+    found = []
+    for profit, sold, bought in ((free, less, more), (wide, more, less)):
+        pays = np.flatnonzero(profit > 0.0)
+        strikes = np.stack([rows.strike[low[pays]], rows.strike[low[pays] + 1]], axis=1)
+        size = np.minimum(rows.bid_size[sold[pays]], rows.ask_size[bought[pays]])
+        found.append(_Found("vertical", rows.slice[low[pays]], strikes, calls[pays], profit[pays], size))
+    return found
 
 
 def _butterflies(rows: _Rows, wings: tuple[int, int], fee: float) -> _Found:
@@ -212,12 +208,18 @@ def _butterflies(rows: _Rows, wings: tuple[int, int], fee: float) -> _Found:
     same = (rows.slice[low] == rows.slice[high]) & (rows.is_call[low] == rows.is_call[high])
     low, middle, high = low[same], middle[same], high[same]
     share = (rows.strike[high] - rows.strike[middle]) / (rows.strike[high] - rows.strike[low])
-    cost = share * rows.ask[low] + (1.0 - share) * rows.ask[high]
+    profit = rows.bid[middle] - (share * rows.ask[low] + (1.0 - share) * rows.ask[high]) - 2.0 * fee
+    pays = np.flatnonzero(profit > 0.0)
+    low, middle, high, share = low[pays], middle[pays], high[pays], share[pays]
     size = np.minimum(rows.ask_size[low] / share, rows.ask_size[high] / (1.0 - share))
     strikes = np.stack([rows.strike[low], rows.strike[middle], rows.strike[high]], axis=1)
-    profit = rows.bid[middle] - cost - 2.0 * fee
     return _Found(
-        "butterfly", rows.slice[middle], strikes, rows.is_call[middle], profit, np.minimum(size, rows.bid_size[middle])
+        "butterfly",
+        rows.slice[middle],
+        strikes,
+        rows.is_call[middle],
+        profit[pays],
+        np.minimum(size, rows.bid_size[middle]),
     )
 
 
@@ -228,12 +230,15 @@ def _calendars(rows: _Rows, owner: npt.NDArray[np.int64], fee: float) -> _Found:
     same = (rows.strike[near] == rows.strike[far]) & (rows.is_call[near] == rows.is_call[far])
     same &= owner[rows.slice[near]] == owner[rows.slice[far]]
     near, far = near[same], far[same]
+    profit = rows.bid[near] - rows.ask[far] - 2.0 * fee
+    pays = np.flatnonzero(profit > 0.0)
+    near, far = near[pays], far[pays]
     return _Found(
         "calendar",
         rows.slice[far],
         rows.strike[near][:, None],
         rows.is_call[near],
-        rows.bid[near] - rows.ask[far] - 2.0 * fee,
+        profit[pays],
         np.minimum(rows.bid_size[near], rows.ask_size[far]),
     )
 
@@ -248,7 +253,9 @@ def _parity(rows: _Rows, slices: Sequence[Slice], fee: float, dividends: F64) ->
     doubt = SPOT_DOUBT * spot + 2.0 * fee
     high = (rows.bid[call] - rows.ask[put]) - (spot - strike * discount) - doubt
     low = (spot - dividends[at] - strike) - (rows.ask[call] - rows.bid[put]) - doubt
-    return [
-        _Found("parity", at, strike[:, None], None, high, np.minimum(rows.bid_size[call], rows.ask_size[put])),
-        _Found("parity", at, strike[:, None], None, low, np.minimum(rows.ask_size[call], rows.bid_size[put])),
-    ]
+    found = []
+    for profit, sold, bought in ((high, call, put), (low, put, call)):
+        pays = np.flatnonzero(profit > 0.0)
+        size = np.minimum(rows.bid_size[sold[pays]], rows.ask_size[bought[pays]])
+        found.append(_Found("parity", at[pays], strike[pays, None], None, profit[pays], size))
+    return found

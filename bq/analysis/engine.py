@@ -94,7 +94,7 @@ def _answer(
 ) -> list[Written | Problem]:
     if not snapshots:
         return []
-    qualities = [quality.inspect(s) for s in snapshots]
+    qualities = quality.inspect_all(snapshots)
     table = panel.build(snapshots)
     vol = volatility.study(table)
     give_way()

@@ -316,8 +316,16 @@ class Batcher(Generic[K, S]):
         rank = ready.lead() if self._busy[True] < slots else Rank.INTERACTIVE
         hurried = rank is Rank.INTERACTIVE
         free = slots - (self._hurried if hurried else self._busy[True])
-        size = self.compute_cost.size_within(self.limits.slice_s if hurried else self.limits.patient_slice_s)
+        size = self._hurried_size() if hurried else self._patient_size()
         return ready.take(rank, size, min(self.limits.max_slice, -(-len(ready.lanes[rank]) // free)))
+
+    def _hurried_size(self) -> int:
+        return self.compute_cost.size_within(self.limits.slice_s)
+
+    def _patient_size(self) -> int:
+        cost, limits = self.compute_cost, self.limits
+        least = min(limits.patient_least, cost.size_within(limits.patient_longest_s))
+        return max(cost.size_within(limits.patient_slice_s), least)
 
     def _launch(self, picked: list[Flight[K, S]], is_slice: bool) -> None:
         now = self._clock()

@@ -15,7 +15,7 @@ from bq.serving.flights import Rank, Waiter
 from bq.serving.suspects import Suspects
 from tests.serving.loop import run
 
-LIMITS = Limits(fetch_slots=1, fetch_group=1000, slice_s=100.0, max_backlog_s=1e9)
+LIMITS = Limits(fetch_slots=1, fetch_group=1000, slice_s=100.0, patient_least=1, max_backlog_s=1e9)
 UNKNOWN = Problem("unknown_ticker", "no such ticker")
 
 

@@ -79,6 +79,19 @@ def test_slices_are_longer_while_nobody_sits_and_waits():
     run(main())
 
 
+@pytest.mark.parametrize(("each_s", "sizes"), [(0.01, [16, 16, 8]), (0.08, [12, 12, 12, 4]), (3.0, [1] * 40)])
+def test_slices_that_nobody_waits_for_fill_the_lanes_of_a_kernel_where_that_takes_a_second_at_most(each_s, sizes):
+    async def main():
+        room = Room(patient_slice_s=0.02, patient_least=16)
+        room.each_s = each_s
+        room.batcher.compute_cost.seed(0.0, each_s)
+        await room.answers([f"S{i}" for i in range(40)], rank=Rank.SCAN)
+
+        assert [len(keys) for _, keys in room.slices] == sizes
+
+    run(main())
+
+
 @room_test
 async def test_a_long_list_leaves_a_fetch_to_whoever_sits_and_waits(room):
     room.batcher.limits = msgspec.structs.replace(LIMITS, fetch_slots=3, fetch_group=4)

@@ -3,7 +3,9 @@
 Numba resolves the type of every `a * b` and `x[i]` by trying all the templates that were ever registered for the
 operator, in order, most of which want other types than ours; compares compiler flags by reading thirty properties of
 both sides; looks for new declarations, in thirty modules, before each of a kernel's hundred steps; and lists the
-variables of a statement by walking through everything that it refers to. The answers are the same each time.
+variables of a statement by walking through everything that it refers to. The answers are the same each time. It asks
+LLVM for the size of a number by writing and parsing a module. And it finds out after each of a function's passes which
+variables live where, and tells of each pass and each call of LLVM those who listen: nobody does.
 
 Nothing here changes an answer, so nothing here changes machine code.
 """
@@ -11,13 +13,15 @@ Nothing here changes an answer, so nothing here changes machine code.
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from unittest.mock import patch
 
-from numba.core import ir, types
+from numba.core import event, ir, types
 from numba.core.base import BaseContext
+from numba.core.postproc import PostProcessor, VariableLifetime
 from numba.core.targetconfig import TargetConfig
+from numba.core.transforms import canonicalize_cfg
 from numba.core.types.functions import BaseFunction
 from numba.core.typing import Context as TypingContext
 
@@ -61,6 +65,9 @@ _PLAIN: Final = (types.Number, types.Boolean, types.Array, _types.SliceType)
 _resolved: Final[dict[tuple[Any, ...], Any]] = {}
 _hashes: Final[dict[type, int]] = {}
 _resolve = BaseFunction.get_call_type
+_post_process = PostProcessor.run
+_sizes: Final[dict[tuple[int, str], Any]] = {}
+_abi_size = BaseContext.get_abi_sizeof
 
 
 def _plain(given: Any) -> bool:
@@ -135,6 +142,40 @@ def _refresh_once(refresh: Callable[[Any], None]) -> Callable[[Any], None]:
     return quick_refresh
 
 
+def _run(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:
+    """Bring the control flow into its canonical form, and put off which variables live where until somebody asks.
+
+    After each of a function's passes Numba works that out for whatever pass may come next, nine times in all; those
+    who ask are object mode and generators, and the last pass, which inserts the ends of the variables' lives.
+    """
+    if emit_dels or self.func_ir.is_generator:
+        _post_process(self, emit_dels, extend_lifetimes)
+        return
+    self.func_ir.blocks = canonicalize_cfg(self.func_ir.blocks)
+    self.func_ir.variable_lifetime = VariableLifetime(self.func_ir.blocks)  # works it out when it is asked
+    self.func_ir.generator_info = None
+
+
+def _size_of(self: Any, kind: Any) -> Any:
+    """Ask for the size of an LLVM type once for each type, where its text says all of it."""
+    text = str(kind)
+    if "%" in text:  # a structure with a name
+        return _abi_size(self, kind)
+    key = (id(self.target_data), text)
+    if key not in _sizes:
+        _sizes[key] = _abi_size(self, kind)
+    return _sizes[key]
+
+
+def _unheard(*_: object, **__: object) -> None:
+    """Tell nobody of an event."""
+
+
+def _unheard_within(*_: object, **__: object) -> AbstractContextManager[None]:
+    """Tell nobody that an event begins and ends, and do not listen for it."""
+    return nullcontext()
+
+
 @contextmanager
 def quick() -> Iterator[None]:
     """Let Numba compile one kernel with what is known already; the caller holds the compiler lock."""
@@ -143,6 +184,15 @@ def quick() -> Iterator[None]:
         patch.object(ir.Stmt, "list_vars", _list_vars),
         patch.object(ir.Expr, "list_vars", _list_vars),
         patch.multiple(TargetConfig, __eq__=_same, __hash__=_hash, values=_values),
+        patch.object(PostProcessor, "run", _run),
+        patch.object(BaseContext, "get_abi_sizeof", _size_of),
+        patch.multiple(
+            event,
+            start_event=_unheard,
+            end_event=_unheard,
+            trigger_event=_unheard_within,
+            install_timer=_unheard_within,
+        ),
         patch.object(BaseContext, "refresh", _refresh_once(BaseContext.refresh)),
         patch.object(TypingContext, "refresh", _refresh_once(TypingContext.refresh)),
     ):

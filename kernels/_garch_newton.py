@@ -343,7 +343,8 @@ def finish(
                 row = order[first + j]
                 size[j] = lengths[row]
                 back[j] = 1.0 if sample else prep[row, 2]
-                x[j] = best_x[row]
+                for i in range(6):
+                    x[j, i] = best_x[row, i]
                 natural(x, j, theta)
                 pack(returns, row, size[j], prep[row, 0], 1.0 / prep[row, 1], j, y)
         score_pass(y, size, height, back, own, theta, ahead, scores)

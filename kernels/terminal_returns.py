@@ -111,7 +111,9 @@ def _rows(
         _prices(logs[row], n, 1.0, forward[row], prices)
         _puts(prices, n, forward[row], strike[row], tables[row, 0], tables[row, 1], tables[row, 2])
         if stretch[row] == 0.0:
-            tables[row, 3:] = tables[row, 0]
+            for side in range(2):
+                for i in range(strike.shape[1]):
+                    tables[row, 3 + side, i] = tables[row, 0, i]
         width = max(0.3 * _spread(prices, n, forward[row]) * n**-0.2, 0.01 * step[row])
         _bin(prices[:n], low[row], 1.0 / step[row], mass)
         _smooth(mass, below, step[row] / width, cdf[row])

@@ -1,13 +1,17 @@
 """The shortcuts through Numba's front end give Numba's own answers."""
 
 import contextlib
+import io
 import operator
 
 import numba
 import numpy as np
 import pytest
-from numba.core import ir, types
+from llvmlite import ir as llvm
+from numba.core import event, ir, types
+from numba.core.base import BaseContext
 from numba.core.compiler import Flags, run_frontend
+from numba.core.postproc import PostProcessor
 from numba.core.registry import cpu_target
 from numba.core.types.functions import BaseFunction
 
@@ -91,9 +95,57 @@ def test_flags_are_equal_where_numba_says_so():
         assert some[0] != 1
 
 
+@pytest.mark.parametrize("emit_dels", [False, True])
+def test_variables_live_and_end_where_numba_says_so(emit_dels):
+    def lives():
+        found = run_frontend(example, emit_dels=emit_dels)
+        said = found.variable_lifetime
+        text = io.StringIO()
+        found.dump(text)
+        return said.livemap, said.usedefs, said.deadmaps, text.getvalue()
+
+    want = lives()
+    assert ("del " in want[-1]) is emit_dels
+    with quick():
+        assert lives() == want
+
+
+def test_sizes_of_types():
+    number, integer = llvm.DoubleType(), llvm.IntType(8)
+    kinds = [number, integer, number.as_pointer(), llvm.LiteralStructType([integer, number]), llvm.ArrayType(number, 3)]
+    want = [cpu_target.target_context.get_abi_sizeof(kind) for kind in kinds]
+    assert want == [8, 1, 8, 16, 24]
+    with quick():
+        for _ in range(2):
+            assert [cpu_target.target_context.get_abi_sizeof(kind) for kind in kinds] == want
+
+
+def test_who_listens_hears_of_other_compilations():
+    def heard():
+        with event.install_recorder("numba:run_pass") as recorder:
+            numba.njit(example).compile("Tuple((float64, int64))(float64[:, ::1], int64)")
+        return len(recorder.buffer)
+
+    with quick():
+        assert heard() == 0
+    assert heard() > 40
+
+
 def test_numba_is_left_as_it_was():
-    before = (BaseFunction.get_call_type, ir.Stmt.list_vars, Flags.__eq__, Flags.__hash__)
+    def replaced():
+        return (
+            BaseFunction.get_call_type,
+            ir.Stmt.list_vars,
+            Flags.__eq__,
+            Flags.__hash__,
+            PostProcessor.run,
+            BaseContext.get_abi_sizeof,
+            event.start_event,
+            event.trigger_event,
+        )
+
+    before = replaced()
     with pytest.raises(ZeroDivisionError), quick():
         raise ZeroDivisionError
-    assert before == (BaseFunction.get_call_type, ir.Stmt.list_vars, Flags.__eq__, Flags.__hash__)
+    assert before == replaced()
     assert numba.njit(example)(np.ones((2, 2)), 2) == example(np.ones((2, 2)), 2)

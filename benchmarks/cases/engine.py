@@ -149,7 +149,7 @@ def cases() -> list[Case]:
             accuracy=lambda: stage_shares(without),
             must_reach="<= 4 ms a ticker and core",
             aim="1 ms",
-            limits="see the shares: the search of ten ARIMA orders, then writing down one answer of 45 kB in Python",
+            limits="see the shares: the search of ten ARIMA orders, then a hundred small steps of an answer of 45 kB",
             rounds=5,
         ),
         Case(

@@ -6,13 +6,14 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bq import schema
-from bq.analysis import cash_dividends
+from bq.analysis import cash_dividends, smiles
 from bq.analysis.cash_dividends import Greeks, Payments, Terms
 from bq.analysis.findings import Findings
 from bq.analysis.position import LEGS, LegSpec, payoff
 from bq.analysis.rounding import number
+from bq.analysis.slices import Slice
 from bq.market.source import F64
-from kernels import status
+from kernels import smile, status
 
 PAYOFF_POINTS: Final = 41
 _REACH: Final = np.linspace(-3.5, 3.5, PAYOFF_POINTS)  # standard deviations
@@ -52,12 +53,12 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
 
     spot = np.array([f.spot for f in found])[owner]
     tau, rate, dividend = column("tau"), column("rate"), column("dividend")
-    fallback = np.concatenate(
-        [
-            np.full(n, f.sigma) if f.design.source is None else f.design.source.sigma(strike[owner == i])
-            for i, (f, n) in enumerate(zip(found, sizes, strict=True))
-        ]
-    )
+    fallback = np.array([f.sigma for f in found])[owner]
+    of_smiles = [i for i, f in enumerate(found) if f.design.source is not None]
+    if of_smiles:
+        sources = [s for f in found if (s := f.design.source) is not None]
+        for i, vols in zip(of_smiles, _smile_vols(sources, [strikes[i] for i in of_smiles]), strict=True):
+            fallback[owner == i] = vols[[leg.strike for leg in specs[i]]]
     quoted = np.array([f.design.source is not None for f in found])[owner]
     # Without quotes the prices themselves come from the forecast and the carry, and stay with them.
     none = Payments(np.empty(0), np.empty(0))
@@ -94,6 +95,14 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
             )
         )
     return result
+
+
+def _smile_vols(slices: Sequence[Slice], strikes: Sequence[Sequence[float]]) -> F64:
+    """Read the volatilities of each smile at its own three strikes, (n, 3)."""
+    k = np.log(np.array(strikes) / np.array([s.forward for s in slices])[:, None])
+    tau = np.array([s.tau for s in slices])
+    vols: F64 = np.sqrt(smile.total_variance(smiles.stack(slices, splines=True), k) / tau[:, None])
+    return vols
 
 
 def payoff_grids(spot: F64, sd: F64, strikes: F64) -> F64:

@@ -122,11 +122,15 @@ class Pools:
         return await loop.run_in_executor(self._computing, self._compute, keys, snapshots, hurried)
 
     async def in_compute(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run other work (pricing, a caller's legs) in threads like those that compute.
+        """Run other work that somebody waits for (pricing, a caller's legs) in threads like those that compute.
 
         Not in the same: a slice that waited there for a queue of other work would be taken for one that hangs.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._beside, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, self._in_a_hurry, work, *arguments)
+
+    def _in_a_hurry(self, work: Callable[..., T], *arguments: Any) -> T:
+        with self._turns.hurried():
+            return work(*arguments)
 
     def starved_s(self) -> float:
         """Add up the seconds for which the computing threads have paused, or waited for a core (Linux; 0 elsewhere).
@@ -179,8 +183,7 @@ class Pools:
             raise RuntimeError("the engine is not loaded")
         with self.under_way([key[0] for key in keys]):
             if hurried:
-                with self._turns.hurried():
-                    return _analyzed(engine, keys, snapshots, lambda: None)
+                return self._in_a_hurry(_analyzed, engine, keys, snapshots, lambda: None)
             patience = Patience(self._turns)
             return _analyzed(engine, keys, snapshots, patience.give_way)._replace(paused_s=patience.paused_s)
 

@@ -108,6 +108,31 @@ def test_a_patient_slice_in_the_pools_pauses_for_a_hurried_one_and_tells_for_how
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_other_work_that_somebody_waits_for_has_slices_pause_and_lets_go_even_when_it_raises(failing):
+    async def main():
+        pools = Pools(1, 1)
+        began, go = threading.Event(), threading.Event()
+
+        def price():
+            began.set()
+            assert go.wait(10.0)
+            if failing:
+                raise ValueError("no such option")
+            return 7.0
+
+        pricing = asyncio.create_task(pools.in_compute(price))
+        await asyncio.to_thread(began.wait, 10.0)
+        pausing = asyncio.create_task(asyncio.to_thread(pools._turns.wait, 1e6))
+        go.set()
+        assert isinstance(await asyncio.gather(pricing, return_exceptions=True), list)
+        await asyncio.wait_for(pausing, 10.0)
+        assert pools._turns.wait(1e6) == 0.0
+        pools.close()
+
+    asyncio.run(main())
+
+
 def test_a_hurried_slice_begins_beside_the_slices_of_a_list_and_alone_in_its_slice():
     async def main():
         room = Room(compute_slots=2, patient_slice_s=1.0)

@@ -77,6 +77,12 @@ class Room:
         ]
 
 
+async def beats(batcher):
+    while True:
+        batcher.beat()
+        await asyncio.sleep(1)
+
+
 def room_test(body):
     """Run an async test of a Room on the jumping loop."""
 

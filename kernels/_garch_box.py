@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from kernels._arrays import F64, I64
+from kernels._count import COUNT
 from kernels._jit import helper
 
 MAX_RHO: Final = 1.0
@@ -195,7 +196,7 @@ def robust_errors(x: F64, flat: F64, scores: F64, j: int, free: I64, std_err: F6
     work = np.empty((6, 7))
     half = np.empty((6, 6))
     index = np.empty(6, np.int64)
-    sandwich(jac, flat, 7, 0, -1.0, curv, work, half)
+    sandwich(jac, flat, 7, COUNT, -1.0, curv, work, half)
     sandwich(jac, scores, 0, j, 1.0, meat, work, half)
     d = np.zeros(6)
     b = np.zeros(6)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from kernels._arrays import F64, I8, Bool
+from kernels._count import COUNT
 from kernels._jit import helper, kernel
 from kernels.american_boundary import LANES
 from kernels.american_put import OUT, WORK, settle, solve
@@ -179,7 +180,7 @@ def price_rows(
             premium[i] = 0.0
             premium_delta[i] = 0.0
             price[i], delta[i], gamma[i], theta[i], status[i] = leave(
-                0, kind[i], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
+                COUNT, kind[i], spot[i], strike[i], tau[i], rate[i], dividend[i], sigma[i], is_call[i], lanes, out
             )
     start = 0
     while start < end:

@@ -25,6 +25,7 @@ from numba import carray
 
 from kernels._arrays import F64, I64, Bool
 from kernels._blocks import stack
+from kernels._count import COUNT
 from kernels._jit import helper, kernel, scalar
 from kernels.butterfly_lanes import (
     BITS,
@@ -113,7 +114,8 @@ def _scan(
     line = carray(stack(LINE), LINE)
     for i in range(LINE):
         line[i] = 0.0
-    kept = kept_arbitrages = executable = risky = large = passed = eligible = positive = 0
+    kept, kept_arbitrages = COUNT, COUNT
+    executable = risky = large = passed = eligible = positive = 0
     threshold, beyond = -math.inf if keep > 0 else math.inf, math.inf
     for b in range(1, n - 1):
         if not (t[SELL_CALL * STRIDE + b] > -math.inf or t[SELL_PUT * STRIDE + b] > -math.inf):
@@ -292,7 +294,7 @@ def search_rows(
     sure = np.empty((arbitrage.shape[1], KEPT))
     used, order, members = np.empty(book.shape[2], np.int64), np.empty(keep, np.int64), np.empty(keep, np.int64)
     for row in rows:
-        n = 0
+        n = COUNT
         for i in range(book.shape[2]):
             # a butterfly on a strike without a usable quote has no executable form
             quoted = book[BUY_CALL, row, i] < math.inf or book[BUY_PUT, row, i] < math.inf

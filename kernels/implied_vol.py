@@ -17,6 +17,7 @@ from numba import carray
 
 from kernels._arrays import F64, I8, I64, Bool, option_rows
 from kernels._blocks import LANES, columns, fill, spill, stack, store, store_block
+from kernels._count import COUNT
 from kernels._jit import helper, kernel, scalar
 from kernels._mills import LOWEST, tail_pair
 from kernels.elementary import (
@@ -208,7 +209,7 @@ def _solve_blocks(
     w = carray(stack(_SIZE), _SIZE)
     hard = np.ones(_SIZE)
     row = np.zeros(LANES, np.int64)
-    waiting = 0
+    waiting = COUNT
     for block in range(price.size // LANES):
         start = block * LANES
         _prepare(w, is_call, price, spot, strike, tau, rate, dividend, start)
@@ -235,7 +236,7 @@ def _solve_blocks(
                 waiting += 1
                 if waiting == LANES:
                     _finish(hard, row, waiting, tau, sigma, status)
-                    waiting = 0
+                    waiting = COUNT
     if waiting > 0:
         _finish(hard, row, waiting, tau, sigma, status)
 

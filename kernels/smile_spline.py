@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels._arrays import F64
+from kernels._count import COUNT
 from kernels._jit import helper, kernel
 from kernels.smile import Svi, raw_parameters, smile_rows
 from kernels.spline import WORK, at, smooth
@@ -142,7 +143,7 @@ def _refine(
     work = np.empty((WORK + 10, size + 2 * PINS))
     for row in range(raw.shape[0]):
         least[row] = math.nan
-        n = met = 0
+        n, met = COUNT, 0
         last = -math.inf
         ordered = True
         for j in range(size):

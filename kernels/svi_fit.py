@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from kernels._arrays import F64
+from kernels._count import COUNT
 from kernels._jit import helper
 from kernels.svi import copy, ssvi_raw, variance_at, weighted_square
 
@@ -288,7 +289,7 @@ def fit_one(k: F64, w: F64, om: F64, n: int, work: F64, out: F64) -> bool:
     square = 0.0
     for i in range(n):
         square += om[i] * w[i] * w[i]
-    first = 0
+    first = COUNT
     for j in range(_GRID_M * _GRID_S):
         _columns(weight, total, square, acc[0, j], acc[1, j], acc[2, j], acc[3, j], acc[4, j], acc[5, j], mom)
         costs[j] = _inner(mom, 1.0 / grid[1, j], box[4], sol)

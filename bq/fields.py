@@ -10,7 +10,7 @@ from bq.schema import Analysis
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "fields.md"
 HEAD = """# Fields
 
-Generated from `bq/schema.py` by `python -m bq.fields`; a test compares. `extended` comes with `detail: "full"`;
+Generated from `bq/schema` by `python -m bq.fields`; a test compares. `extended` comes with `detail: "full"`;
 `chart_data`, the signals and the 30-long arrays with `default` and `full`.
 
 | field | type | unit | meaning |

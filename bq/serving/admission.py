@@ -19,6 +19,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     compute_slots: int = 1  # and as many again for flights that somebody waits for, if the others hold these
     fetch_slots: int = 4
     fetch_group: int = 32  # keys a fetch
+    fetch_ahead_s: float = 2.0  # predicted computation of what is fetched and nobody waits for; enough not to run dry
     slice_s: float = 0.025  # predicted seconds of a slice
     patient_slice_s: float = 0.1  # of one that nobody sits and waits for: kernels want eight tickers and more at once
     patient_least: int = (

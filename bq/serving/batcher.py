@@ -273,9 +273,17 @@ class Batcher(Generic[K, S]):
 
     def _can_fetch(self) -> bool:
         waiting = self.register.waiting
+        if waiting.lanes[Rank.INTERACTIVE]:
+            return self._busy[False] < self.limits.fetch_slots
         # One slot is kept for whoever sits and waits: the groups of a long list take seconds.
-        kept = 0 if waiting.lanes[Rank.INTERACTIVE] or self.limits.fetch_slots == 1 else 1
-        return bool(waiting) and self._busy[False] < self.limits.fetch_slots - kept
+        kept = 0 if self.limits.fetch_slots == 1 else 1
+        return bool(waiting) and self._busy[False] < self.limits.fetch_slots - kept and not self._is_ahead()
+
+    def _is_ahead(self) -> bool:
+        """Tell whether the computing threads have enough for a while: more would only grow old in memory."""
+        lanes, limits = self.register.ready.lanes, self.limits
+        weight = sum(lanes[rank].weight for rank in Rank if rank is not Rank.INTERACTIVE)
+        return self.compute_cost.each * weight > limits.fetch_ahead_s * limits.compute_slots
 
     def _can_compute(self) -> bool:
         if self.register.apart:  # a suspect goes before all others, or it would wait for ever for a quiet moment
@@ -304,8 +312,9 @@ class Batcher(Generic[K, S]):
     def _pick_group(self) -> list[Flight[K, S]]:
         waiting = self.register.waiting
         free = self.limits.fetch_slots - self._busy[False]
-        last = free == 1 and self.limits.fetch_slots > 1 and waiting.lanes[Rank.INTERACTIVE]
-        rank = Rank.INTERACTIVE if last else waiting.lead()
+        last = free == 1 and self.limits.fetch_slots > 1
+        first = waiting.lanes[Rank.INTERACTIVE] and (last or self._is_ahead())
+        rank = Rank.INTERACTIVE if first else waiting.lead()
         size = min(self.limits.fetch_group, -(-len(waiting.lanes[rank]) // free))
         return waiting.take(rank, size, size)
 

@@ -132,6 +132,7 @@ class Lane(Generic[K, S]):
     """Flights of one rank in order, owners in turns: a giant list does not hold up the list behind it."""
 
     def __init__(self) -> None:
+        self.weight = 0
         self._owners: OrderedDict[str, OrderedDict[K, Flight[K, S]]] = OrderedDict()
         self._length = 0
 
@@ -141,7 +142,7 @@ class Lane(Generic[K, S]):
     def push(self, flight: Flight[K, S]) -> None:
         """Put a flight behind the others of its owner."""
         self._owners.setdefault(flight.owner, OrderedDict())[flight.key] = flight
-        self._length += 1
+        self._count(flight, 1)
 
     def first(self) -> Flight[K, S]:
         """Show the flight that `pop` would take."""
@@ -155,7 +156,7 @@ class Lane(Generic[K, S]):
             self._owners.move_to_end(owner)
         else:
             del self._owners[owner]
-        self._length -= 1
+        self._count(flight, -1)
         return flight
 
     def remove(self, flight: Flight[K, S]) -> None:
@@ -164,7 +165,11 @@ class Lane(Generic[K, S]):
         del flights[flight.key]
         if not flights:
             del self._owners[flight.owner]
-        self._length -= 1
+        self._count(flight, -1)
+
+    def _count(self, flight: Flight[K, S], by: int) -> None:
+        self._length += by
+        self.weight += by * flight.weight
 
 
 class Lanes(Generic[K, S]):

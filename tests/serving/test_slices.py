@@ -71,6 +71,25 @@ async def test_a_long_list_leaves_a_fetch_to_whoever_sits_and_waits(room):
     await asyncio.gather(scan, waits)
 
 
+def test_a_list_is_fetched_no_further_ahead_than_it_takes_to_compute_for_a_while():
+    async def main():
+        room = Room(fetch_slots=3, fetch_group=4, fetch_ahead_s=2.0, patient_slice_s=0.4)
+        room.fetch_s = 0.2
+        scan = asyncio.create_task(room.answers([f"S{i}" for i in range(100)], rank=Rank.SCAN))
+        ahead = []
+        while not scan.done():
+            await asyncio.sleep(0.3)
+            ahead.append(sum(len(keys) for _, keys in room.fetches) - sum(len(keys) for _, keys in room.slices))
+            if len(ahead) == 12:
+                began = asyncio.get_running_loop().time()
+                await room.answers("A")
+                assert (began, ["A"]) in room.fetches  # at once, though the list's turn would be later
+        assert await scan == [f"s{i}" for i in range(100)]
+        assert 20 < max(ahead) <= 20 + 2 * 4 + 1  # two seconds of a tenth each, and what two fetches bring
+
+    run(main())
+
+
 def test_idle_threads_share_what_is_ready():
     async def main():
         room = Room(compute_slots=2)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import bq
 from bq import schema
 from bq.errors import HTTP_STATUS
 
-WEB = Path(schema.__file__).parent / "web" / "js"
+BQ = Path(bq.__file__).parent
+WEB = BQ / "web" / "js"
 LINE = re.compile(r'  "([\w.-]+)": "((?:[^"\\]|\\.)+)",')
 LANGUAGES = ("en", "zh")
 
@@ -130,7 +132,7 @@ def test_every_problem_has_a_text_and_a_remedy():
 
 
 def emitted(pattern: str, *folders: str) -> set[str]:
-    root = Path(schema.__file__).parent
+    root = BQ
     text = "\n".join(path.read_text() for folder in folders for path in sorted((root / folder).glob("*.py")))
     return set(re.findall(pattern, text))
 

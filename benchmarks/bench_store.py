@@ -65,7 +65,7 @@ def fill(store: Store, templates: list[Analysis], count: int) -> tuple[float, fl
         for i, name in enumerate(tickers):
             template = templates[i % len(templates)]
             total = round(float(rng.uniform(0.0, 100.0)), 2)
-            assert template.extended is not schema.UNSET
+            assert template.extended is not msgspec.UNSET
             parts = replace(
                 template.extended.score, interval=schema.ScoreInterval(max(total - 9, 0), min(total + 9, 100))
             )

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from bq import schema
@@ -32,8 +33,8 @@ def analysis(
     components = schema.Components(**names, fourier_align=0.0, delta_penalty=penalty)
     low, high = max(own - 1.959963984540054 * error, 0.0), min(own + 1.959963984540054 * error, 100.0)
     extended, charts = template.extended, template.chart_data
-    assert extended is not schema.UNSET
-    assert charts is not schema.UNSET
+    assert extended is not msgspec.UNSET
+    assert charts is not msgspec.UNSET
     scored = replace(
         extended.score, weights=WEIGHTS, interval=replace(extended.score.interval, low=low, high=high), std_error=error
     )

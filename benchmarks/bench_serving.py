@@ -149,7 +149,7 @@ def cold_list(quick: bool) -> Iterator[Row]:
     Both have the prices in memory. The quotes, which the old way knows nothing of, are then added and measured apart.
     """
     tickers = sample_tickers()
-    turns = range(1 if quick else 3)
+    turns = range(1 if quick else 5)
     ours: list[Cold] = []
     old: list[Cold] = []
     with folder() as state:

@@ -16,11 +16,11 @@ HOT = {
     ("black_scholes", "_greeks"): (1.0, 0, 0),
     ("implied_vol", "_implied_vol"): (1.0, 0, 50),  # rows wait one by one for the slow path
 }
-# These take half a minute to compile. Scalar in them are what brings rows in and out of lanes, and the versions of
-# loops for columns that overlap, which are never taken.
+# These take half a minute to compile. Scalar in them are what brings rows in and out of lanes, the versions of loops
+# for columns that overlap, which are never taken, and how a row's next volatility is chosen between two prices.
 HOT_AND_LARGE = {
     ("american_rows", "price_rows"): (0.5, 0, None),
-    ("american_inversion", "invert_rows"): (0.4, 0, None),
+    ("american_inversion", "invert_rows"): (0.35, 0, None),
     ("dividend_tree", "_price"): (0.3, 0, None),
 }
 

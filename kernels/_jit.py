@@ -26,7 +26,7 @@ from numba.core import caching
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from kernels._library import callable_apart, only_door
+from kernels._library import callable_apart, code_of, only_door
 
 _HERE: Final = Path(__file__).resolve().parent
 _log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class _CacheImpl(caching.CompileResultCacheImpl):
         Loading one imports the module of its function: Numba's array mathematics, and SciPy for the sake of those.
         """
         *parts, environments = cres._reduce()
-        code = str(cres.library._final_module)
+        code = str(code_of(cres)._final_module)
         return *parts, tuple(env for env in environments if code.count(f"@{env.env_name}") > 1)  # once: its declaration
 
 

@@ -14,7 +14,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -22,7 +22,8 @@ from numba.core.registry import cpu_target
 
 from kernels._front_end import quick
 
-_code = attrgetter("library")  # of a compile result
+code_of: Final = attrgetter("library")
+"""Gives the library of a compile result."""
 _WRAPPER = "_ZN7cpython"  # how Numba mangles the wrapper that takes Python objects
 
 
@@ -130,7 +131,7 @@ def callable_apart(dispatcher: Any, compile_alone: Callable[[], Any]) -> None:
     """Give a part a twin with a door, compiled when Python calls the part itself, as tests do."""
 
     def add_overload(result: Any) -> None:
-        if getattr(_code(result), "_is_part", False):  # for callers in compiled code only
+        if getattr(code_of(result), "_is_part", False):  # for callers in compiled code only
             dispatcher.overloads[tuple(result.signature.args)] = result
         else:
             type(dispatcher).add_overload(dispatcher, result)

@@ -22,10 +22,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     fetch_ahead_s: float = 2.0  # predicted computation of what is fetched and nobody waits for; enough not to run dry
     slice_s: float = 0.025  # predicted seconds of a slice
     patient_slice_s: float = 0.1  # of one that nobody sits and waits for: kernels want eight tickers and more at once
-    patient_least: int = (
-        16  # keys of such a slice, the lanes of the kernels, as long as it is predicted to take no longer
-    )
-    patient_longest_s: float = 1.0  # than this: a line fitted to small slices alone would never let them grow
+    patient_least: int = 16  # keys of such a slice, the lanes of the kernels: a line fitted to small slices alone
+    patient_longest_s: float = 1.0  # would never let them grow; but not where they are predicted to take longer
     max_slice: int = 128
     max_flights: int = 20_000
     max_refreshes: int = 2_000

@@ -16,6 +16,7 @@ from aiohttp import web
 from msgspec import Meta, Raw, Struct
 
 from bq.errors import Failure, Problem, bad_request
+from bq.schema.units import number
 from bq.serving.handlers import answer, client_of
 from bq.serving.limits import read_body
 from bq.serving.openapi import Operation
@@ -34,18 +35,14 @@ TICKER_S: Final = 0.004
 RETRY_S: Final = 1.0
 
 
-def _unit(unit: str, text: str) -> Meta:
-    return Meta(description=text, extra={"unit": unit}, extra_json_schema={"x-unit": unit})
-
-
 Given: TypeAlias = float | list[float | None]
-Spot: TypeAlias = Annotated[Given, _unit("$ a share", "price of the share, above 0")]
-Strike: TypeAlias = Annotated[Given, _unit("$ a share", "strike, above 0")]
-Tau: TypeAlias = Annotated[Given, _unit("years of 365 days", "time to expiry")]
-Rate: TypeAlias = Annotated[Given, _unit("a year, continuous", "interest rate: 0.04 is 4 %")]
-Dividend: TypeAlias = Annotated[Given, _unit("a year, continuous", "dividend yield, borrow cost included")]
-Sigma: TypeAlias = Annotated[Given, _unit("annual fraction", "volatility: 0.2 is 20 %")]
-Price: TypeAlias = Annotated[Given, _unit("$ a share", "price of the option")]
+Spot: TypeAlias = Annotated[Given, number("$ a share", "price of the share, above 0")]
+Strike: TypeAlias = Annotated[Given, number("$ a share", "strike, above 0")]
+Tau: TypeAlias = Annotated[Given, number("years of 365 days", "time to expiry")]
+Rate: TypeAlias = Annotated[Given, number("a year, continuous", "interest rate: 0.04 is 4 %")]
+Dividend: TypeAlias = Annotated[Given, number("a year, continuous", "dividend yield, borrow cost included")]
+Sigma: TypeAlias = Annotated[Given, number("annual fraction", "volatility: 0.2 is 20 %")]
+Price: TypeAlias = Annotated[Given, number("$ a share", "price of the option")]
 IsCall: TypeAlias = Annotated[bool | list[bool], Meta(description="true: call, false: put")]
 StyleName: TypeAlias = Literal["european", "american"]
 Style: TypeAlias = Annotated[
@@ -85,22 +82,22 @@ Found: TypeAlias = list[float | None]
 class PriceColumns(Struct, frozen=True):
     """Prices and Greeks of one contract held long, a share, row by row; null where the status says why."""
 
-    price: Annotated[Found, _unit("$ a share", "value of the option")]
-    delta: Annotated[Found, _unit("$ per $1 of the share", "change of the price")]
-    gamma: Annotated[Found, _unit("per $1 of the share", "change of delta")]
-    vega: Annotated[Found, _unit("$ per volatility point", "change of the price as sigma rises by 0.01")]
-    theta: Annotated[Found, _unit("$ per calendar day", "change of the price as one day passes")]
-    rho: Annotated[Found, _unit("$ per percentage point", "change of the price as the rate rises by 0.01")]
-    vanna: Annotated[Found, _unit("per volatility point", "change of delta as sigma rises by 0.01")]
-    volga: Annotated[Found, _unit("$ per volatility point squared", "change of vega as sigma rises by 0.01")]
-    charm: Annotated[Found, _unit("per calendar day", "change of delta as one day passes")]
+    price: Annotated[Found, number("$ a share", "value of the option")]
+    delta: Annotated[Found, number("$ per $1 of the share", "change of the price")]
+    gamma: Annotated[Found, number("per $1 of the share", "change of delta")]
+    vega: Annotated[Found, number("$ per volatility point", "change of the price as sigma rises by 0.01")]
+    theta: Annotated[Found, number("$ per calendar day", "change of the price as one day passes")]
+    rho: Annotated[Found, number("$ per percentage point", "change of the price as the rate rises by 0.01")]
+    vanna: Annotated[Found, number("per volatility point", "change of delta as sigma rises by 0.01")]
+    volga: Annotated[Found, number("$ per volatility point squared", "change of vega as sigma rises by 0.01")]
+    charm: Annotated[Found, number("per calendar day", "change of delta as one day passes")]
     status: list[int]
 
 
 class ImpliedVolColumns(Struct, frozen=True):
     """Implied volatilities, row by row; null where the status says why."""
 
-    sigma: Annotated[Found, _unit("annual fraction", "volatility at which the option has its price")]
+    sigma: Annotated[Found, number("annual fraction", "volatility at which the option has its price")]
     status: list[int]
 
 

@@ -142,13 +142,14 @@ class ScanHandlers:
         stream = await sse.begin(request)
         seen = request.headers.get("Last-Event-ID", "")
         while request.method != "HEAD" and not service.draining:
+            heard = service.scans.bell.rings  # before looking: what changes while bytes are sent is not missed
             status = service.scans.status()
             event = f"{status.task_id or 'none'}:{status.done}:{status.state}"
             if event != seen:
                 await sse.send(stream, event, msgspec.json.encode(status))
                 seen = event
-                continue  # it may have changed while it was sent
-            await sse.beat(stream)
-            await service.scans.bell.wait(sse.HEARTBEAT_S)
+            else:
+                await sse.beat(stream)
+            await service.scans.bell.wait(sse.HEARTBEAT_S, heard)
         await stream.write_eof()
         return stream

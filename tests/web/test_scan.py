@@ -119,6 +119,38 @@ def test_a_scan_can_be_cancelled(visit):
     expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()
 
 
+def test_an_answer_older_than_what_the_events_told_is_not_shown(visit):
+    page = visit().open("#/scan")
+    page.get_by_label("What to scan").select_option("all")
+    page.get_by_role("button", name="Start a scan").click()
+    expect(page.get_by_role("progressbar", name="Scan")).to_be_visible()
+    held = []
+    page.route("**/api/scan/status", lambda route: held.append((route, route.fetch())))
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("the last one was cancelled")).to_be_visible()
+    ((route, answer),) = held
+    late = answer.json() | {"is_scanning": True, "state": "cancelling"}
+    with page.expect_response("**/api/scan/status"):
+        route.fulfill(json=late)
+    page.wait_for_timeout(200)  # for the page to do what it should not
+    expect(page.get_by_text("the last one was cancelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()
+
+
+def test_the_scan_is_followed_again_after_a_server_that_was_not_ready(visit):
+    seen = visit()
+    not_ready = {"success": False, "error": "Not yet.", "code": "not_ready"}
+    seen.page.route("**/api/scan/events", lambda route: route.fulfill(status=503, json=not_ready))
+    with seen.page.expect_response(lambda response: "scan/events" in response.url and response.status == 503):
+        page = seen.open("#/scan")
+
+    page.unroute("**/api/scan/events")
+    with page.expect_event("response", lambda response: "scan/events" in response.url and response.ok):
+        pass  # of its own accord
+    seen.errors[:] = [error for error in seen.errors if "503" not in error]
+
+
 def test_a_second_scan_is_refused_in_words(visit):
     seen = visit()
     seen.page.route(

@@ -6,6 +6,7 @@ import { f, t, tCode } from "../i18n.js";
 import { load } from "../store.js";
 
 const UNIVERSES = ["all", "sp500", "nasdaq100", "watchlist"];
+const AGAIN_MS = 3000; // until a server that ended the events is asked again
 
 // `onScanned(any)` is called when the state is known first, and whenever a scan has ended: `any` says whether there is
 // a complete one, and so a ranking.
@@ -20,6 +21,9 @@ export function makeControl({ onScanned }) {
   const element = h("section.panel.scan", { "aria-labelledby": "scan" },
     h("div.row.between", {}, h("h2", { id: "scan" }, t("scan.title")), form), state, said);
   let events = null;
+  let heard = null; // what the events told last
+  let again = null;
+  let closed = false;
   let running = null; // not known yet
 
   async function start() {
@@ -29,7 +33,7 @@ export function makeControl({ onScanned }) {
       const left = begun.left_out?.length ? ` ${t("scan.leftOut", { count: begun.left_out.length })} ${begun.left_out[0].text}` : "";
       said.textContent = t("scan.begun", { count: begun.total ?? 0 }) + left;
     });
-    follow();
+    if (!closed) follow();
   }
 
   async function cancel() {
@@ -51,25 +55,44 @@ export function makeControl({ onScanned }) {
     await look();
   }
 
-  // Ask once; then the server tells of every change.
+  // Ask once; then the server tells of every change. What it told while the answer was on its way may be newer than
+  // the answer, and nothing would ever correct an older one: it stands.
   async function look() {
+    const before = heard;
     try {
-      show(await getJson("api/scan/status"));
+      const status = await getJson("api/scan/status");
+      show(heard === before ? status : heard);
     } catch (error) {
       if (error.code === undefined) throw error;
       form.hidden = error.status === 404;
       begin.disabled = false;
       if (error.status === 404) onScanned(false);
       put(state, h("p.muted", {}, error.status === 404 ? t("scan.absent") : tCode("error", error.code)));
-      return false;
+      return error.status === 404 ? "absent" : "unanswered";
     }
-    return true;
+    return "known";
   }
 
   function follow() {
     if (events !== null) return;
     events = new EventSource("api/scan/events");
-    events.addEventListener("message", (event) => show(JSON.parse(event.data)));
+    events.addEventListener("message", (event) => {
+      heard = JSON.parse(event.data);
+      show(heard);
+    });
+    // A browser comes back after a lost connection by itself, but not after an answer like "not ready".
+    events.addEventListener("error", () => {
+      if (events?.readyState !== EventSource.CLOSED) return;
+      events = null;
+      if (!closed) again = setTimeout(attend, AGAIN_MS);
+    });
+  }
+
+  async function attend() {
+    const found = await look();
+    if (closed) return;
+    if (found === "known") follow();
+    else if (found === "unanswered") again = setTimeout(attend, AGAIN_MS);
   }
 
   function show(status) {
@@ -81,10 +104,14 @@ export function makeControl({ onScanned }) {
     running = status.is_scanning;
   }
 
-  look().then((there) => there && follow());
+  attend();
   return {
     element,
-    close: () => events?.close(),
+    close: () => {
+      closed = true;
+      events?.close();
+      clearTimeout(again);
+    },
   };
 }
 

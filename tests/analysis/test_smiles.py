@@ -64,6 +64,34 @@ def test_moving_the_level_moves_the_spline_too() -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
+# strike, and volatilities of bid, mid and ask: three weeks to expiry, forward 140.3929, nothing unusual in them
+THREE_WEEKS = (
+    (115.0, 0.294317, 0.350573, 0.379963),
+    (117.5, 0.286366, 0.333804, 0.361827),
+    (120.0, 0.288092, 0.319996, 0.342866),
+    (127.5, 0.266306, 0.284127, 0.300105),
+    (130.0, 0.260290, 0.273895, 0.286702),
+    (132.5, 0.250262, 0.261829, 0.273013),
+    (135.0, 0.242438, 0.252205, 0.261830),
+    (137.5, 0.231649, 0.240086, 0.248488),
+    (140.0, 0.222612, 0.231554, 0.240495),
+    (142.5, 0.212709, 0.220796, 0.228862),
+    (145.0, 0.203231, 0.212582, 0.221785),
+    (147.5, 0.192038, 0.203457, 0.214305),
+)
+
+
+def test_wings_that_nobody_quotes_do_not_make_the_variance() -> None:
+    """Variance over the whole smile is a mean of it: 66 % from quotes of 20 to 35 % is an invention of the wings."""
+    strike, bid, mid, ask = np.array(THREE_WEEKS).T
+    s = Slice(0, np.datetime64("2026-12-18"), 23, 0.0630137, 16, 0.043, strike, NO_QUOTES, NO_QUOTES, spot=140.0)
+    s.forward, s.strikes_fitted = 140.3929, strike
+    s.k, s.iv, s.iv_bid, s.iv_ask = np.log(strike / s.forward), mid, bid, ask
+    smiles.fit([s])
+    assert s.inside == 1.0
+    assert s.atm_iv < s.model_free_vol < 1.1 * s.atm_iv
+
+
 def test_a_slice_does_not_notice_its_batch() -> None:
     wide, narrow = quoted(np.zeros(131), 0.01), quoted(0.01 * np.sin(np.linspace(0.0, 14.0, 57)), 0.001)
     narrow.owner = 1

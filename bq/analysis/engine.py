@@ -101,8 +101,11 @@ def _answer(
     price = forecast.study(table, volatility.HORIZON)
     give_way()
     spectrum = cycles.study(table)
-    slices = [
-        part for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True)) for part in chain.slices_of(i, s, q)
+    slices = [  # of grade D nothing is read: no number may be implied from such a chain, whatever some quotes of it say
+        part
+        for i, (s, q) in enumerate(zip(snapshots, qualities, strict=True))
+        if q.grade != "D"
+        for part in chain.slices_of(i, s, q)
     ]
     give_way()
     chain.read(slices)
@@ -112,7 +115,7 @@ def _answer(
     for part in slices:
         usable[part.owner].append(part)
     problems = [_kernel_problem(s, int(vol.fit.status[i]), int(price.fit.status[i])) for i, s in enumerate(snapshots)]
-    traded = [s for s in slices if s.svi is not None and qualities[s.owner].grade != "D" and problems[s.owner] is None]
+    traded = [s for s in slices if s.svi is not None and problems[s.owner] is None]
     assumed = [_assumed_target(s.as_of) for s in snapshots]
     sessions = {t.sessions for t in assumed} | {part.sessions for part in slices if part.svi is not None}
     give_way()

@@ -192,6 +192,22 @@ def test_zero_bids_give_grade_d_and_no_trade(snapshots: list[Snapshot]) -> None:
     assert a.extended.quality.iv_source == "none"
 
 
+def test_grade_d_implies_no_number_though_some_quotes_would(snapshots: list[Snapshot]) -> None:
+    """One strike in five still quoted: enough for a forward and a smile of a few points, not enough to be believed."""
+    s = snapshots[0]
+    assert s.chain is not None
+    kept = np.isin(s.chain.strike, np.unique(s.chain.strike)[::5])
+    (a,) = engine.analyze([msgspec.structs.replace(s, chain=msgspec.structs.replace(s.chain, bid=s.chain.bid * kept))])
+    assert isinstance(a, Analysis)
+    x = a.extended
+    assert isinstance(x, schema.Extended)
+    assert (x.quality.grade, x.quality.iv_source) == ("D", "none")
+    assert x.chain == []
+    assert x.constant_maturity is None
+    assert [point.implied for point in x.term_structure] == [None]
+    assert (x.iv_level.iv_30d, x.density.market, x.search, x.candidates) == (None, None, None, [])
+
+
 def test_vendor_volatilities_are_never_used(snapshots: list[Snapshot], analyses: list[Analysis]) -> None:
     s = snapshots[0]
     assert s.chain is not None

@@ -48,10 +48,14 @@ def _labels_after(last: np.datetime64) -> tuple[str, ...]:
     return _labels(calendar.sessions_between(last + 1, last + 60)[:SESSIONS])
 
 
+def closes_apart(f: Findings) -> bool:
+    """Tell whether the spot is too far from the last close to be of the same share, as before and after a split."""
+    return abs(math.log(f.spot / float(f.snapshot.bars.close[-1]))) > SPLIT_LIKE
+
+
 def _scale(f: Findings) -> float:
     """Put a history that was adjusted for a later split on the level of the quotes."""
-    ratio = f.spot / float(f.snapshot.bars.close[-1])
-    return ratio if abs(math.log(ratio)) > SPLIT_LIKE else 1.0
+    return f.spot / float(f.snapshot.bars.close[-1]) if closes_apart(f) else 1.0
 
 
 class Drawn(NamedTuple):

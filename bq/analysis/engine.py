@@ -84,6 +84,8 @@ def check(snapshot: Snapshot) -> Problem | None:
         return bad_data(snapshot.ticker, "the history holds prices that are missing or not positive.")
     if np.ptp(np.log(recent[-panel.ARIMA_CLOSES :])) == 0.0:
         return bad_data(snapshot.ticker, f"the price has not changed for {panel.ARIMA_CLOSES} sessions.")
+    if snapshot.spot <= 0.0:
+        return bad_data(snapshot.ticker, f"the price in force is {snapshot.spot:g}.")
     if not (np.isfinite(snapshot.spot) or snapshot.chain is not None):
         return bad_data(snapshot.ticker, "no price in force.")
     return None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bq import schema
-from bq.analysis import candidates, charts, expiries, maturity
+from bq.analysis import candidates, chain, charts, expiries, maturity
 from bq.analysis import legs as legs_
 from bq.analysis.candidates import Shown
 from bq.analysis.evidence import Facts
@@ -16,6 +16,7 @@ from bq.analysis.identity import data_hash
 from bq.analysis.legs import Legs
 from bq.analysis.maturity import Interpolated
 from bq.analysis.rounding import Row, cut, known, number
+from bq.market import calendar
 from bq.schema import Reason
 
 
@@ -116,11 +117,24 @@ def _reasons(f: Findings, legs: Legs) -> list[Reason]:
     if any(s.spot_moved for s in f.slices):
         extra.append("spot_and_quotes_apart")
     extra += ["legs_across_ex_date"] * legs.across_ex_date
+    extra += ["volatility_of_smile"] * legs.of_smile
+    if charts.closes_apart(f):
+        extra.append("spot_and_closes_apart")
+    if _none_in_horizon(f):
+        extra.append("no_expiry_in_horizon")
     if f.snapshot.rates.source == "default_rate":
         extra.append("default_rate")
     for code in extra:
         found[code] = found.get(code, 0) + 1
     return [Reason(code, count) for code, count in sorted(found.items())]
+
+
+def _none_in_horizon(f: Findings) -> bool:
+    """Tell whether there is a chain, and no expiry of it that an analysis may use."""
+    if f.slices or f.snapshot.chain is None:
+        return False
+    today = np.datetime64(calendar.local_date(f.snapshot.as_of), "D")
+    return not chain.horizon_expiries(f.snapshot.chain, today).size
 
 
 def _cycle_rows(found: Sequence[Findings]) -> list[tuple[Row, ...]]:

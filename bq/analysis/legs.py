@@ -30,6 +30,7 @@ class Legs(NamedTuple):
     quantity: F64
     greeks: Greeks
     across_ex_date: int  # how many of them are priced with the dividend at its date
+    of_smile: int  # how many have the volatility of the smile, because their own quotes have none
     grid: F64  # prices of the share; empty where no curve was asked for
     today: F64  # value of the position over it
 
@@ -65,7 +66,8 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
     paid = [found[i].payments if real else none for i, real in zip(owner.tolist(), quoted, strict=True)]
     terms = Terms.of(spot, strike, tau, rate, dividend, is_call, paid, column("forward"), fallback)
     own, code = cash_dividends.implied_vol(0.5 * (bid + ask), terms, fallback)
-    sigma = np.where(quoted & (code == status.OK), own, fallback)
+    of_quote = quoted & (code == status.OK)
+    sigma = np.where(of_quote, own, fallback)
     greeks = cash_dividends.greeks(terms, sigma)
     sd = np.sqrt([f.total_variance for f in found])
     grids = payoff_grids(np.array([f.spot for f in found]), sd, np.array(strikes))
@@ -90,6 +92,7 @@ def price(found: Sequence[Findings], curves: Sequence[bool]) -> list[Legs]:
                 quantity[part],
                 own_greeks,
                 int(terms.by_tree[part].sum()),
+                int(np.count_nonzero(quoted[part] & ~of_quote[part])),
                 grid,
                 today,
             )

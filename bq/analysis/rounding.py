@@ -44,7 +44,7 @@ def numbers(values: F64, digits: int = 4) -> list[Any]:
 def rows(values: F64, digits: int = 4) -> list[Row]:
     """Round the rows of a batch, (n, ...): lists, None for a row that is not finite; `known` asks for it."""
     found: list[Row] = np.round(values, digits).tolist()
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     for i in np.flatnonzero(~finite).tolist():
         found[i] = None
     return found

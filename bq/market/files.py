@@ -314,6 +314,11 @@ def _quotes(ticker: str, second: int, parts: list[tuple[tables.ChainTable, npt.N
             kind = "call" if is_call[here] else "put"
             what = f"{expiry[here]} {kind} {strike[here]:g} of {calendar.from_seconds(second):%Y-%m-%dT%H:%M:%SZ}"
             problem = bad_data(ticker, f"{what} has different quotes in {first} and {other}. Remove one.")
+    for name, values in (("strike", strike), ("spot", spot)):
+        if (bad := np.flatnonzero(values <= 0.0)).size and problem is None:
+            path, when = parts[file[bad[0]]][0].path, calendar.from_seconds(second)
+            text = f"a {name} of {when:%Y-%m-%dT%H:%M:%SZ} is {values[bad[0]]:g} in {path}; it must be above 0."
+            problem = bad_data(ticker, text)
     rows = order[keep]
     known = spot[~np.isnan(spot)]
     if known.size and not _equal(known.min(), known.max()) and problem is None:

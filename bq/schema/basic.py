@@ -136,7 +136,7 @@ class Butterfly(Struct, frozen=True):
     max_loss: Premium
     profit_ratio: Annotated[float, Meta(description="max_profit / max_loss")]
     breakeven_lower: Annotated[Price, Meta(description="0 when there is none below")]
-    breakeven_upper: Price
+    breakeven_upper: Annotated[Price, Meta(description="0 when there is none above")]
     prob_profit: Annotated[Percent, Meta(description="under the forecast distribution at expiry")]
     risk_free_rate: Percent
     greeks: Greeks

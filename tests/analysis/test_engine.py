@@ -10,6 +10,7 @@ from numba.core import compiler
 from bq import schema
 from bq.analysis import engine
 from bq.errors import Problem
+from bq.market.sample import SampleMarket
 from bq.market.source import Bars, Snapshot
 from bq.schema import Analysis
 
@@ -256,6 +257,57 @@ def test_without_a_price_and_without_usable_quotes_only_that_ticker_fails(
     assert isinstance(problem, Problem)
     assert (problem.code, "no price in force" in problem.error) == ("bad_data", True)
     assert other == analyses[1]
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_batch_of_nothing_but_problems_is_answered(snapshots: list[Snapshot], chain: bool) -> None:
+    """The price grows by the same share each day: nothing moves around the mean, and GARCH has no fit."""
+    bars = snapshots[0].bars
+    even = 50.0 * np.exp(1e-3 * np.arange(bars.close.size))
+    steady = broken(snapshots[0], close=even, adj_close=None)
+    (problem,) = engine.analyze([steady if chain else msgspec.structs.replace(steady, chain=None)])
+    assert isinstance(problem, Problem)
+    assert (problem.code, "the GARCH model has no fit" in problem.error) == ("bad_data", True)
+
+
+@pytest.mark.parametrize("spot", [0.0, -5.0])
+def test_a_spot_that_is_not_positive_is_a_problem(
+    snapshots: list[Snapshot], analyses: list[Analysis], spot: float
+) -> None:
+    problem, other = engine.analyze([msgspec.structs.replace(snapshots[0], spot=spot), snapshots[1]])
+    assert isinstance(problem, Problem)
+    assert (problem.code, f"the price in force is {spot:g}" in problem.error) == ("bad_data", True)
+    assert other == analyses[1]
+
+
+def reasons(a: Analysis | Problem) -> dict[str, int]:
+    assert isinstance(a, Analysis)
+    assert isinstance(a.extended, schema.Extended)
+    return {reason.code: reason.count for reason in a.extended.quality.reasons}
+
+
+def test_what_the_data_lack_is_said(snapshots: list[Snapshot], analyses: list[Analysis]) -> None:
+    """Expiries that are all too far, and a split since the last bar: both change the answer, and must be named."""
+    s = snapshots[0]
+    assert s.chain is not None
+    assert not {"no_expiry_in_horizon", "spot_and_closes_apart"} & reasons(analyses[0]).keys()
+    far = msgspec.structs.replace(s.chain, expiry=s.chain.expiry + np.timedelta64(400, "D"))
+    prices = {name: 2.0 * getattr(s.bars, name) for name in ("open", "high", "low", "close", "adj_close")}
+    late, split = engine.analyze([msgspec.structs.replace(s, chain=far), broken(s, **prices)])
+    assert reasons(late)["no_expiry_in_horizon"] == 1
+    assert reasons(split)["spot_and_closes_apart"] == 1
+
+
+def test_a_leg_whose_quote_has_no_volatility_is_counted(market: SampleMarket) -> None:
+    """SIM047's puts deep in the money trade below what exercise brings: their volatility is the smile's."""
+    found = [a for a in engine.analyze(market.fetch([f"SIM{i:03d}" for i in range(1, 61)])) if isinstance(a, Analysis)]
+    counted = 0
+    for a in found:
+        legs = a.extended.legs  # type: ignore[union-attr]
+        dull = [leg for leg in legs if leg.bid is not None and leg.greeks.vega == 0.0]
+        counted += len(dull)
+        assert reasons(a).get("volatility_of_smile", 0) >= len(dull)
+    assert counted
 
 
 def test_a_thread_may_give_way_between_two_stages_and_nothing_changes(snapshots: list[Snapshot]) -> None:

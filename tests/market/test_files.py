@@ -239,6 +239,17 @@ def test_a_price_that_is_not_positive_is_bad_data(tmp_path: Path) -> None:
     assert "close of 2025-09-25 is -11" in got.error
 
 
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [("11.3,2025-10-17,put,0,0.25", "a strike of 2025-09-26T15:00:00Z is 0 in"), ("-1,2025-10-17,put,11,0.25", "spot")],
+)
+def test_a_strike_or_a_spot_that_is_not_positive_is_bad_data(tmp_path: Path, now: str, said: str) -> None:
+    got = problem(market(tmp_path, bars=BARS, chain=CHAIN.replace("11.3,2025-10-17,put,11,0.25", now)))
+    assert got.code == "bad_data"
+    assert said in got.error
+    assert "must be above 0" in got.error
+
+
 # The real folder
 
 

@@ -92,12 +92,17 @@ def series(values: npt.ArrayLike, lengths: npt.ArrayLike | None) -> tuple[F64, I
     ValueError
         If values are not one- or two-dimensional, or lengths do not fit or lie outside 0..t.
     """
-    array = np.require(np.atleast_2d(np.asarray(values, dtype=np.float64)), requirements=["C", "W"])
+    if type(values) is np.ndarray and values.dtype is _FLOAT and values.ndim == 2 and values.flags.carray:
+        array = values  # as most come: one series at a time, the door costs as much as what is behind it
+    else:
+        array = np.require(np.atleast_2d(np.asarray(values, dtype=np.float64)), requirements=["C", "W"])
     if array.ndim != 2:
         raise ValueError(f"expected series of shape (n, t), got {array.shape}")
     n, t = array.shape
-    size = np.full(n, t) if lengths is None else np.asarray(lengths)
-    size = np.ascontiguousarray(np.broadcast_to(size, (n,)).astype(np.int64))
+    if lengths is None:
+        return array, np.full(n, t)
+    size = np.empty(n, np.int64)
+    size[:] = lengths
     if n and (size.min() < 0 or size.max() > t):
         raise ValueError(f"lengths must lie in 0..{t}")
     return array, size

@@ -238,7 +238,7 @@ def fit(
     ended = found.state[row, choice]
     state[good[forced | (ended[good] == AT_LIMIT)]] = status.AT_BOUND
     state[good[ended[good] == 0]] = status.NOT_CONVERGED
-    bad = ~np.isin(state, list(status.FINITE))
+    bad = ~status.is_finite(state)
     found.loglik[bad] = np.nan
     score[bad] = np.nan
     order = np.array(candidates, np.int64)[choice]

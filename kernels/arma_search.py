@@ -356,7 +356,9 @@ def maximise(series: F64, p: int, q: int, seeds: Sequence[F64]) -> Maximum:
         objective = 0.5 * n * np.log(ssq)
         return Maximum(none, none[:, :3], none[:, 3:], ssq, objective, np.full(count, FOUND, np.int8))
     best = np.empty((count, RESULT))
-    sown = np.ascontiguousarray(np.stack(seeds, axis=1)) if seeds else np.empty((count, 0, 6))
+    sown = np.empty((count, len(seeds), 6))
+    for i, seed in enumerate(seeds):
+        sown[:, i] = seed
     starts, finishers = SEARCH.get(p + q, SEARCH[0])
     search(series, p, q, _points(p, q), sown, starts, finishers, best)
     state = np.where(np.abs(best[:, :6]).max(axis=1) >= BOUND, AT_LIMIT, FOUND)

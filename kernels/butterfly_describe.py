@@ -143,7 +143,7 @@ def _expectations(book: Book, tables: Tables, index: I64, cost: F64) -> tuple[F6
         variance = variance + sd * sd * tables.over_paths[:, :, None]
     absent = ~tables.present[:, :, None] | np.isnan(cost)
     parts = (d * mean - cost, np.sqrt(variance), sd)
-    ev, se, sd = (np.ascontiguousarray(np.moveaxis(np.where(absent, np.nan, p), 0, 2)) for p in parts)
+    ev, se, sd = (np.ascontiguousarray(np.where(absent, np.nan, p).transpose(1, 2, 0)) for p in parts)
     return ev, se, sd
 
 

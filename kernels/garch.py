@@ -183,7 +183,7 @@ def _answer(
     at_bound = (s <= 0.0) | (s >= 1.0) | (rho >= NEARLY_ONE) | (rho <= 0.0) | (omega <= 1e-8) | (omega >= 10.0)
     at_bound |= gjr & (abs(k) >= 1.0) | t & ((eta <= 1 / 500) | (eta >= 1 / 2.05))
     code[(code == status.OK) & at_bound] = status.AT_BOUND
-    bad = ~np.isin(code, tuple(status.FINITE))
+    bad = ~status.is_finite(code)
     with np.errstate(divide="ignore", invalid="ignore"):
         nu = 1.0 / eta if t else np.full(n, np.nan)
         scale = np.stack([sd, sd * sd, np.ones(n), np.ones(n), np.ones(n), nu * nu if t else np.ones(n)], axis=1)
@@ -207,7 +207,7 @@ def _answer(
 
 def _better(simple: GarchFit, rich: GarchFit, size: I64) -> GarchFit:
     gain = _aicc(simple, size) - _aicc(rich, size)
-    take = np.isin(rich.status, tuple(status.FINITE)) & ~(gain <= AICC_GAIN)  # NaN gain: the simple one failed
+    take = status.is_finite(rich.status) & ~(gain <= AICC_GAIN)  # NaN gain: the simple one failed
     picked = {
         name: np.where(take[:, None] if name == "std_err" else take, getattr(rich, name), getattr(simple, name))
         for name in GarchFit._fields

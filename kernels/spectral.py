@@ -105,6 +105,9 @@ class _Band(NamedTuple):
 
 def _by_length(lengths: I64, rows: I64) -> list[tuple[int, I64]]:
     """Group rows by their length."""
+    own = lengths[rows]
+    if own.size and (own == own[0]).all():  # as nearly always
+        return [(int(own[0]), rows)]
     return [(int(n), np.ascontiguousarray(rows[lengths[rows] == n])) for n in np.unique(lengths[rows])]
 
 
@@ -251,11 +254,12 @@ def cycles(
         strength = np.where((strength > beside[:, :-2]) | (strength > beside[:, 2:]), np.nan, strength)
     n = strength.shape[0]
     order = np.argsort(strength, axis=1, kind="stable")[:, :k]  # NaN last
+    row = np.arange(n)[:, None]
+    absent = np.isnan(strength[row, order])
 
     def strongest(values: F64) -> F64:
         out = np.full((n, k), np.nan)
-        picked = np.take_along_axis(values, order, axis=1)
-        out[:, : order.shape[1]] = np.where(np.isnan(np.take_along_axis(strength, order, axis=1)), np.nan, picked)
+        out[:, : order.shape[1]] = np.where(absent, np.nan, values[row, order])
         return out
 
     period, power, p_value, q_value = map(strongest, (period_all, power_all, p_all, benjamini_hochberg(p_all)))

@@ -1,6 +1,9 @@
 """What can become of a row. Kernels never raise for a row: they return one of these beside NaN."""
 
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 OK: Final = 0
 BELOW_INTRINSIC: Final = 1
@@ -30,3 +33,11 @@ MEANING: Final = {
     ARBITRAGE: "arbitrage",
     IMMEDIATE_EXERCISE: "immediate_exercise",
 }
+
+_IS_FINITE: Final = np.array([code in FINITE for code in range(IMMEDIATE_EXERCISE + 1)])
+
+
+def is_finite(code: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+    """Say which rows have finite results."""
+    found: npt.NDArray[np.bool_] = _IS_FINITE[code]
+    return found

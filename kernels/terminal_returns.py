@@ -162,8 +162,10 @@ def tabulate(
     strikes = np.array(np.atleast_2d(np.asarray(strike, dtype=np.float64)), order="C")
     if strikes.ndim != 2 or strikes.shape[0] != n:
         raise ValueError(f"expected strikes of shape ({n}, m), got {strikes.shape}")
-    columns = (forward, grid_low, grid_step, stretch)
-    fwd, low, step, by = (np.array(np.broadcast_to(np.asarray(c, np.float64), (n,))) for c in columns)
+    columns = np.empty((4, n))
+    for column, given in zip(columns, (forward, grid_low, grid_step, stretch), strict=True):
+        column[:] = given
+    fwd, low, step, by = columns
     with np.errstate(invalid="ignore", over="ignore"):
         sound = np.isfinite(values.sum(axis=1))
     doubtful = np.flatnonzero(~sound)  # what lies beyond a row's length may be anything
@@ -174,5 +176,5 @@ def tabulate(
     tables = np.full((n, 5, strikes.shape[1]), np.nan)
     cdf = np.full((n, points), np.nan)
     _rows(logs, size, fwd, by, strikes, low, step, tables, cdf)
-    value, square, by_mean, wider, narrower = np.ascontiguousarray(np.moveaxis(tables, 1, 0))
+    value, square, by_mean, wider, narrower = np.ascontiguousarray(tables.transpose(1, 0, 2))
     return ReturnTables(value, square, wider, narrower, by_mean, cdf)

@@ -149,5 +149,5 @@ def _near_the_money(quoted: Bool, k: F64, sigma: F64, use: Bool) -> F64:
     away, vols = np.full(quoted.shape, np.inf), np.full(quoted.shape, np.nan)
     away[quoted] = np.where(use, np.abs(k), np.inf)
     vols[quoted] = np.where(use, sigma, np.nan)
-    found: F64 = np.take_along_axis(vols, np.argmin(away, axis=1)[:, None], axis=1)[:, 0]
+    found: F64 = vols[np.arange(len(vols)), np.argmin(away, axis=1)]
     return found

@@ -36,7 +36,7 @@ def stack(rows: Sequence[F64], width: int) -> tuple[F64, np.ndarray]:
 
 def last(values: F64, lengths: npt.NDArray[np.int64], count: int) -> F64:
     """Take the last `count` values of left-aligned rows, each at least as long: (n, count)."""
-    return np.take_along_axis(values, lengths[:, None] + np.arange(-count, 0), axis=1)
+    return values[np.arange(len(values))[:, None], lengths[:, None] + np.arange(-count, 0)]
 
 
 def build(snapshots: Sequence[Snapshot]) -> Panel:

@@ -56,7 +56,7 @@ def find(slices: Sequence[Slice]) -> None:
         return
     pairs = _pairs(slices)
     given = [s.spot for s in slices]
-    count = np.count_nonzero(pairs.weight, axis=1)
+    count = (pairs.weight != 0.0).sum(axis=1)
     growth = np.array([np.exp(s.rate * s.tau) for s in slices])
     _take(slices, pairs.strike + (pairs.call - pairs.put) * growth[:, None], pairs.weight)
     for s, n in zip(slices, count.tolist(), strict=True):
@@ -76,7 +76,7 @@ def _take(slices: Sequence[Slice], implied: F64, weight: F64) -> F64:
     weight = np.where(np.isfinite(implied), weight, 0.0)
     middle = weighted_median(implied, weight)
     spread = weighted_median(np.abs(implied - middle[:, None]), weight) / middle
-    told = np.count_nonzero(weight, axis=1) >= LEAST
+    told = (weight != 0.0).sum(axis=1) >= LEAST
     moved = np.zeros(len(slices))
     for i, s in enumerate(slices):
         if not told[i]:
@@ -117,8 +117,10 @@ def _pairs(slices: Sequence[Slice]) -> _Pairs:
     away = np.where(tight, np.abs(call - put), np.inf)
     nearest = np.argsort(away, axis=1, kind="stable")[:, :PAIRS]
 
+    row = np.arange(len(slices))[:, None]
+
     def taken(values: F64) -> F64:
-        return np.take_along_axis(values, nearest, axis=1)
+        return values[row, nearest]
 
     spreads = np.maximum(call_spread, TICK) ** 2 + np.maximum(put_spread, TICK) ** 2
     weight = np.where(np.isfinite(taken(away)), 1.0 / taken(spreads), 0.0)
@@ -134,8 +136,9 @@ def _european(pairs: _Pairs, tau: F64, rate: F64, spot: F64, forward: F64, growt
     rows = Terms(spot[owner], strike, tau[owner], rate[owner], dividend[owner])
     out = strike >= forward[owner]  # of the money: the call
     sigma = implied_vol.implied_vol(np.where(out, call, put), *rows, out).sigma
-    calls = np.ones(strike.size, np.bool_)
-    difference = (call - premium(rows, sigma, calls)) - (put - premium(rows, sigma, ~calls))
+    both = Terms(*(np.concatenate([column, column]) for column in rows))
+    paid = premium(both, np.concatenate([sigma, sigma]), np.arange(2 * strike.size) < strike.size)
+    difference = (call - paid[: strike.size]) - (put - paid[strike.size :])
     implied = np.full(used.shape, np.nan)
     implied[used] = strike + difference * growth[owner]
     return implied
@@ -149,11 +152,11 @@ def weighted_median(values: F64, weight: F64) -> F64:
     values, weight : (n, m) float64
         What has no weight may be anything.
     """
-    order = np.argsort(np.where(weight > 0.0, values, np.inf), axis=1, kind="stable")
-    cumulated = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
-    middle = np.count_nonzero(cumulated < 0.5 * cumulated[:, -1:], axis=1)
-    found = np.take_along_axis(values, np.take_along_axis(order, middle[:, None], axis=1), axis=1)[:, 0]
-    return np.where(cumulated[:, -1] > 0.0, found, np.nan)
+    order = np.where(weight > 0.0, values, np.inf).argsort(axis=1, kind="stable")
+    row = np.arange(len(values))
+    cumulated = weight[row[:, None], order].cumsum(axis=1)
+    middle = (cumulated < 0.5 * cumulated[:, -1:]).sum(axis=1)
+    return np.where(cumulated[:, -1] > 0.0, values[row, order[row, middle]], np.nan)
 
 
 def _place_spots(slices: Sequence[Slice], given: Sequence[float]) -> list[int]:

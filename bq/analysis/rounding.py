@@ -54,7 +54,7 @@ def cut(values: F64, inside: Bool, digits: int = 4) -> list[Row]:
     """Round those numbers of each row of a batch that lie inside, both (n, m); None where one is not finite."""
     held = values[inside]
     flat = np.round(held, digits).tolist()
-    ends = np.cumsum(np.count_nonzero(inside, axis=1)).tolist()
+    ends = inside.sum(axis=1).cumsum().tolist()
     found: list[Row] = [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
     if not np.isfinite(held).all():
         for i in np.flatnonzero((inside & ~np.isfinite(values)).any(axis=1)).tolist():
@@ -74,7 +74,7 @@ def table(values: Sequence[Sequence[float | None]], digits: Sequence[int]) -> li
     for own in set(digits):
         array[:, places == own] = np.round(array[:, places == own], own)
     found: list[Row] = array.tolist()
-    missing = np.count_nonzero(~np.isfinite(array), axis=1)
+    missing = (~np.isfinite(array)).sum(axis=1)
     for i in np.flatnonzero(missing).tolist():
         absent = [j for j, value in enumerate(values[i]) if value is None]
         if len(absent) < missing[i]:

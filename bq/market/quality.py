@@ -101,9 +101,9 @@ def _of_equal_length(histories: Sequence[tuple[Bars, dt.datetime]], size: int) -
     open_, high, low, close, level = map(recent, ("open", "high", "low", "close", "model_close"))
     positive = (open_ > 0.0) & (high > 0.0) & (low > 0.0) & (close > 0.0)
     inconsistent = (high < np.maximum(open_, close) * (1.0 - 1e-6)) | (low > np.minimum(open_, close) * (1.0 + 1e-6))
-    untraded = np.count_nonzero(recent("volume") == 0.0, axis=1).tolist()
-    contradictions = np.count_nonzero(inconsistent & positive, axis=1).tolist()
-    not_positive = np.count_nonzero(~positive, axis=1).tolist()
+    untraded = (recent("volume") == 0.0).sum(axis=1).tolist()
+    contradictions = (inconsistent & positive).sum(axis=1).tolist()
+    not_positive = (~positive).sum(axis=1).tolist()
     jumps, flats = _split_like(level), _constant(close)
     reasons = []
     for i, (bars, as_of) in enumerate(histories):
@@ -263,7 +263,7 @@ def _inspect_chains(chains: Sequence[tuple[Chain, float]]) -> list[ChainQuality]
     grades = _grades(quotes, usable, parts, [chain.quote_time for chain, _ in chains], in_session)
     found = []
     for part, grade, inside in zip(parts, grades, in_session, strict=True):
-        reasons = _counted(zip(marks, np.count_nonzero(table[:, part], axis=1).tolist(), strict=True))
+        reasons = _counted(zip(marks, table[:, part].sum(axis=1).tolist(), strict=True))
         if not inside:
             reasons.append(Reason("quotes_outside_session"))
         found.append(ChainQuality(usable[part], grade, tuple(reasons)))

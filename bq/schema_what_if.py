@@ -75,11 +75,23 @@ class WhatIfRisk(Struct, frozen=True):
     ev_forecast: Premium
     ev_empirical: Premium | None
     ev_worst: Annotated[Premium, Meta(description="lowest of the measures, minus one standard error")]
+    ev_bound: Annotated[
+        Premium,
+        Meta(
+            description="the least of ev_forecast minus 2.45 std_error and ev_empirical, without what the legs are "
+            "cheaper than the smile"
+        ),
+    ]
     std_error: Annotated[Premium, Meta(description="of ev_forecast")]
     cvar_95: Annotated[Premium, Meta(description="mean profit and loss of the worst 5 %, forecast measure")]
     prob_max_loss: Annotated[Probability | None, Meta(description="null where the loss is not bounded")]
     kelly_fraction: Annotated[
-        float | None, Meta(description="a quarter of the growth-optimal share of capital; null where there is none")
+        float | None,
+        Meta(
+            description="a quarter of the growth-optimal share of capital; 0 where ev_bound is not positive, null "
+            "where the loss is not bounded. Knows of no search: legs that an analysis picked as the best of thousands "
+            "have 0 there where ev_shrunk is not positive"
+        ),
     ]
     levels: list[Level]
     assignment_flags: list[str]

@@ -226,10 +226,7 @@ def _assessed(
     ev_market = None if smile is None else smile.ev
     ev_empirical = None if past is None else past.ev
     quoted = design.source is not None
-    # A position cheaper than the smile of its neighbours is luck with a quote, or a mistake: no credit for it.
-    luck = 0.0 if ev_market is None else max(ev_market + p.half_spreads + 4.0 * p.fee, 0.0)
-    opinions = [ahead.ev - SIMULTANEOUS_95 * error] + ([] if ev_empirical is None else [ev_empirical])
-    bound = min(opinions) - luck if quoted else None
+    bound = lower_bound(ahead.ev, ev_market, ev_empirical, error, p.half_spreads + 4.0 * p.fee) if quoted else None
     known = [ev for ev in (ahead.ev, ev_market, ev_empirical) if ev is not None]
     kelly_share = 0.0
     shrunk = ahead.ev if case.ev_shrunk is None else case.ev_shrunk
@@ -259,6 +256,24 @@ def _assessed(
         saving_vs_others=design.saving,
     )
     return Assessed(risk, errors, ahead.losing_half)
+
+
+def lower_bound(
+    ev_forecast: float, ev_market: float | None, ev_empirical: float | None, error: float, crossed: float
+) -> float:
+    """Bound the expected value from below, at 95 % for all positions at once; see `SIMULTANEOUS_95`.
+
+    Parameters
+    ----------
+    error : float
+        Standard error of ev_forecast.
+    crossed : float
+        What entering costs against the middles of the quotes: half spreads and commission.
+    """
+    # A position cheaper than the smile of its neighbours is luck with a quote, or a mistake: no credit for it.
+    luck = 0.0 if ev_market is None else max(ev_market + crossed, 0.0)
+    bound = ev_forecast - SIMULTANEOUS_95 * error
+    return (bound if ev_empirical is None else min(bound, ev_empirical)) - luck
 
 
 def _interval(value: float, *moved: float, margin: float = 0.0) -> Interval:

@@ -169,7 +169,7 @@ def _block(found: Study, legs: Sequence[PricedLeg], fee: float) -> WhatIf:
             theta=number(float(columns.quantity @ greeks.theta) / 365.0, 8),
         ),
         legs=_written(snapshot, legs, columns, greeks),
-        risk=_risk(found, legs, columns, payments, position, m, forward, math.sqrt(total), tau, usable),
+        risk=_risk(found, legs, columns, payments, position, m, forward, math.sqrt(total), tau, usable, commission),
         payoff=Payoff(
             spot=numbers(grid, 3),
             at_expiry=numbers(curve.at(grid) - cost),
@@ -218,6 +218,7 @@ def _risk(
     sd: float,
     tau: float,
     source: Slice | None,
+    commission: float,
 ) -> WhatIfRisk:
     def ev(measure: Measure | None) -> float | None:
         return None if measure is None else position.expected_value(measure, forward)
@@ -230,9 +231,10 @@ def _risk(
     )
     error = errors.of_ev(ev_forecast)
     worst = min(value for value in (ev_forecast, ev_market, ev_empirical) if value is not None) - error
+    bound = risk.lower_bound(ev_forecast, ev_market, ev_empirical, error, _crossed(legs, commission))
     most = position.cost - position.curve.least
     bounded = math.isfinite(most) and most > 0.0
-    kelly = 0.25 * outcomes.kelly(profits, most) if bounded and worst > 0.0 else 0.0
+    kelly = 0.25 * outcomes.kelly(profits, most) if bounded and bound > 0.0 else 0.0
     market = None
     if m.market is not None and source is not None:
         market = _rounded(strategy.market_interval(position, m.market.scaled, source.iv_error))
@@ -246,6 +248,7 @@ def _risk(
         ev_forecast=number(ev_forecast),
         ev_empirical=None if ev_empirical is None else number(ev_empirical),
         ev_worst=number(worst),
+        ev_bound=number(bound),
         std_error=number(error),
         cvar_95=number(float(tail.mean())),
         prob_max_loss=number(float(np.mean(profits <= -0.98 * most))) if bounded else None,
@@ -260,6 +263,12 @@ def _risk(
         ],
         assignment_flags=_assignment_flags(found, legs, columns, payments),
     )
+
+
+def _crossed(legs: Sequence[PricedLeg], commission: float) -> float:
+    """Sum what entering costs against the middles of the quotes; a price that was given crosses none."""
+    quoted = [leg for leg in legs if leg.source != "given"]
+    return commission + sum(0.5 * (leg.ask - leg.bid) * abs(leg.given.quantity) for leg in quoted)
 
 
 def _rounded(interval: Interval) -> Interval:

@@ -43,9 +43,12 @@ def assert_the_same(a, found: WhatIf) -> None:
     x, b = a.extended, a.butterfly
     for name in (
         "pop_market", "pop_forecast", "pop_empirical", "ev_market", "ev_forecast", "ev_empirical", "ev_worst",
-        "std_error", "cvar_95", "prob_max_loss", "assignment_flags",
+        "ev_bound", "std_error", "cvar_95", "prob_max_loss", "assignment_flags",
     ):  # fmt: skip
         assert getattr(found.risk, name) == getattr(x.risk, name), name
+    # Of its own legs a caller may take a share where the best of thousands has none.
+    searched = x.risk.ev_shrunk > 0.0
+    assert (found.risk.kelly_fraction if searched else 0.0) == pytest.approx(x.risk.kelly_fraction, abs=2e-6)
     assert abs(found.cost) == b.net_debit
     assert (found.max_profit, found.max_loss) == (b.max_profit, b.max_loss)
     assert found.breakevens == [price for price in (b.breakeven_lower, b.breakeven_upper) if price]
@@ -68,6 +71,22 @@ def test_the_legs_of_an_analysis_have_its_numbers(market, ticker):
     found = whatif.assess(given_legs.study(snapshot), as_given(analysis.extended.legs))
     assert isinstance(found, WhatIf)
     assert_the_same(analysis, found)
+
+
+def test_the_legs_of_a_trade_worth_buying_have_its_share_of_capital(market):
+    """The market measure loses its costs on every position, and is no opinion: it used to make this share 0."""
+    snapshots = market.fetch([f"SIM{i:03d}" for i in range(1, 41)])
+    buys = [
+        (s, a)
+        for s, a in zip(snapshots, engine.analyze(snapshots), strict=True)
+        if a.score.recommendation in ("BUY", "STRONG_BUY")
+    ]
+    assert len(buys) >= 3
+    for snapshot, analysis in buys[:3]:
+        found = whatif.assess(given_legs.study(snapshot), as_given(analysis.extended.legs))
+        assert isinstance(found, WhatIf)
+        assert analysis.extended.risk.kelly_fraction > 0.01
+        assert_the_same(analysis, found)
 
 
 def test_the_legs_of_a_real_analysis_have_its_numbers(data_dir: Path):

@@ -289,3 +289,75 @@ def test_everything_but_the_charts_is_there_without_the_chart_library(visit):
     drawn(page, "payoff")
     assert all("ERR_FAILED" in error for error in seen.errors)
     seen.errors.clear()
+
+
+def test_an_analysis_that_is_loaded_anew_keeps_what_the_reader_made_of_it(visit):
+    seen = visit()
+    page = seen.open("#/analyze/AAPL?quantity=4")
+    whatif = page.locator(".whatif")
+    expect(whatif.get_by_label("Quantity")).to_have_value("4")
+    whatif.get_by_label("Quantity").fill("7")
+    whatif.get_by_label("Quantity").press("Enter")
+    expect(page.locator(".whatif-result")).to_contain_text("7")
+    address = page.evaluate("location.hash")
+
+    page.get_by_role("button", name="Refresh").click()
+    drawn(page, "payoff")
+    expect(whatif.get_by_label("Quantity")).to_have_value("7")
+    assert page.evaluate("location.hash") == address
+
+    whatif.get_by_role("button", name="Back to the proposal").click()
+    page.get_by_role("button", name="Refresh").click()
+    drawn(page, "payoff")
+    expect(whatif.get_by_label("Quantity")).to_have_value("1")
+    assert page.evaluate("location.hash") == "#/analyze/AAPL"
+
+
+def test_back_to_the_proposal_while_an_answer_is_on_its_way_waits_for_nothing(visit):
+    seen = visit()
+    held = []
+    seen.page.route("**/api/what-if", lambda route: held.append(route))
+    page = seen.open("#/analyze/AAPL?quantity=4")
+    expect(page.locator(".whatif")).to_have_attribute("aria-busy", "true")
+
+    page.locator(".whatif").get_by_role("button", name="Back to the proposal").click()
+    expect(page.locator(".whatif")).not_to_have_attribute("aria-busy", "true")
+    expect(page.locator(".whatif-result")).to_be_empty()
+
+
+def test_a_question_asked_twice_is_answered_once_and_a_late_answer_is_not_shown(visit):
+    seen = visit()
+    busy = {"success": False, "error": "Too much is waiting.", "code": "too_busy"}
+    seen.page.route("**/api/what-if", lambda route: route.fulfill(status=503, json=busy))
+    page = seen.open("#/analyze/AAPL?quantity=4")
+    again = page.locator(".whatif-result").get_by_role("button", name="Try now")
+    expect(again).to_be_visible()
+    page.unroute("**/api/what-if")
+    held = []
+    page.route("**/api/what-if", lambda route: held.append(route))
+    given_up = []
+    page.on("requestfailed", lambda request: given_up.append(request))
+
+    again.dblclick()
+    page.locator(".whatif").get_by_label("Quantity").fill("2")
+    page.locator(".whatif").get_by_label("Quantity").press("Enter")
+    with page.expect_request("**/api/what-if"):
+        pass
+    expect(page.locator(".whatif")).to_have_attribute("aria-busy", "true")
+    assert [route.request for route in held[:2]] == given_up
+    seen.errors[:] = [error for error in seen.errors if "503" not in error]
+
+
+def test_figures_that_are_open_follow_the_chart(visit):
+    seen = visit()
+    page = seen.open("#/analyze/AAPL")
+    last = analysis_of(seen, "AAPL")["extended"]["chain"][-1]
+    drawn(page, "smile")
+    frame = page.locator('[data-chart-frame="smile"]')
+    frame.get_by_text("Figures as a table").click()
+    expect(frame.locator("tbody tr").first).to_be_visible()
+
+    frame.get_by_label("Expiry").select_option(last["expiry"])
+    expect(frame.locator("tbody tr")).to_have_count(len(last["quotes"]))
+    first = f"{last['quotes'][0]['strike']:,.2f}".rstrip("0").rstrip(".")
+    expect(frame.locator("tbody tr").first).to_contain_text(first)

@@ -138,6 +138,71 @@ def test_an_answer_older_than_what_the_events_told_is_not_shown(visit):
     expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()
 
 
+def answered(is_scanning: bool, state: str, last_scan: str | None, done: int) -> dict:
+    """Make a status of a scan of ten."""
+    return {
+        "is_scanning": is_scanning, "state": state, "last_scan": last_scan, "next_scan": None, "failed": 0,
+        "task_id": "0" * 32, "progress": 10 * done, "done": done, "total": 10,
+    }  # fmt: skip
+
+
+def tell(page, first: dict, *events: dict) -> None:
+    """Have the page told one status when it asks, and others as events."""
+    page.route("**/api/scan/status", lambda route: route.fulfill(json=first))
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    page.route("**/api/scan/events", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+
+
+def test_a_ranking_that_was_overtaken_by_a_newer_one_is_not_shown(visit):
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    scan(seen.open("#/scan"))
+    page = seen.page
+    ranking = seen.context.request.get(f"{seen.server.url}/api/rankings?limit=1000").json()
+    before, after = "2026-11-24T21:30:00Z", "2026-11-25T21:30:00Z"
+    tell(page, answered(True, "running", before, 9), answered(False, "completed", after, 10))
+    held = []
+
+    def first_is_slow(route):
+        if held:
+            route.fulfill(json=ranking)
+        held.append(route)
+
+    page.route("**/api/rankings*", first_is_slow)
+    page.reload()
+    expect(page.locator(".ranking tbody tr")).to_have_count(len(NAMES))
+    with page.expect_response("**/api/rankings*"):
+        held[0].fulfill(json=ranking | {"data": ranking["data"][:1]})
+    page.wait_for_timeout(200)  # for the page to do what it should not
+    expect(page.locator(".ranking tbody tr")).to_have_count(len(NAMES))
+
+
+def test_a_ranking_is_read_when_a_server_that_has_just_begun_comes_to_know_of_it(visit):
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    scan(seen.open("#/scan"))
+    page = seen.page
+    idle = answered(False, "idle", None, 0) | {"task_id": None}
+    tell(page, idle, answered(False, "completed", "2026-11-25T21:30:00Z", 10))
+
+    page.reload()
+    expect(page.locator(".ranking tbody tr")).to_have_count(len(NAMES))
+
+
+def test_who_types_a_filter_goes_on_typing_when_the_ranking_is_read_anew(visit):
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    scan(seen.open("#/scan"))
+    page = seen.page
+    box = page.get_by_role("searchbox", name="Ticker or name")
+    box.press_sequentially("sim")
+    with page.expect_response("**/api/rankings*"):
+        seen.context.request.post(f"{seen.server.url}/api/scan", data={"universe": NAMES})
+        page.wait_for_timeout(50)
+    page.keyboard.type("001")
+    expect(box).to_have_value("sim001")
+
+
 def test_the_scan_is_followed_again_after_a_server_that_was_not_ready(visit):
     seen = visit()
     not_ready = {"success": False, "error": "Not yet.", "code": "not_ready"}

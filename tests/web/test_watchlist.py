@@ -194,3 +194,50 @@ def test_the_chart_library_is_not_asked_for_by_the_watchlist(visit):
     expect(page.locator(".card .chip")).to_have_count(9)
 
     assert [url for url in seen.requests if "plotly" in url or "/charts/" in url] == []
+
+
+def test_a_ticker_added_while_the_suggestions_are_on_their_way_stays(visit):
+    seen = visit()
+    held = []
+    seen.page.route("**/api/tickers", lambda route: held.append(route))
+    page = seen.open()
+    paste(page, "SIM004")
+    expect(card(page, "SIM004").locator(".chip")).to_be_visible()
+
+    with page.expect_response("**/api/tickers"):
+        held[0].continue_()
+    paste(page, "SIM005")
+    expect(card(page, "SIM005").locator(".chip")).to_be_visible()
+    expect(card(page, "SIM004").locator(".chip")).to_be_visible()
+    assert json.loads(page.evaluate(KEPT)["bq.tickers"]) == ["SIM005", "SIM004"]
+
+
+def test_two_windows_do_not_undo_each_other_s_changes(visit):
+    seen = visit()
+    seen.context.add_init_script("if (!localStorage.length) " + watching("SIM001", "SIM002"))
+    page = seen.open()
+    expect(page.locator(".card .chip")).to_have_count(2)
+    other = seen.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".card .chip")).to_have_count(2)
+
+    paste(page, "SIM003")
+    expect(card(other, "SIM003").locator(".chip")).to_be_visible()
+    card(other, "SIM001").get_by_role("button", name="Remove SIM001").click()
+    expect(page.locator(".card")).to_have_count(2)
+    paste(page, "SIM004")
+    expect(card(other, "SIM004").locator(".chip")).to_be_visible()
+    assert json.loads(other.evaluate(KEPT)["bq.tickers"]) == ["SIM004", "SIM003", "SIM002"]
+
+
+def test_a_stream_of_something_else_is_told_and_asked_for_again(visit):
+    """As from a network that answers with its own page until one has logged in."""
+    seen = visit()
+    seen.context.add_init_script(watching("SIM005"))
+    page_of_another = {"content_type": "text/html", "body": "<html>\nPlease log in\n</html>\n"}
+    seen.page.route("**/api/analyze", lambda route: route.fulfill(**page_of_another))
+    page = seen.open()
+
+    expect(page.get_by_text("Something other than the server answered")).to_be_visible()
+    page.unroute("**/api/analyze")
+    expect(card(page, "SIM005").locator(".chip")).to_be_visible()

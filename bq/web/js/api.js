@@ -35,11 +35,14 @@ async function json(path, options) {
 }
 
 async function decoded(response) {
-  const text = await response.text().catch(asUnreachable);
+  return parsed(await response.text().catch(asUnreachable), response.status);
+}
+
+function parsed(text, status) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new ApiError("garbled", text.slice(0, 200), response.status); // a proxy's own page, most often
+    throw new ApiError("garbled", text.slice(0, 200), status); // a proxy's own page, most often
   }
 }
 
@@ -79,7 +82,7 @@ async function* lines(body) {
     if (done) break;
     const parts = (rest + value).split("\n");
     rest = parts.pop();
-    for (const line of parts) if (line) yield JSON.parse(line);
+    for (const line of parts) if (line) yield parsed(line, 200);
   }
   if (rest) throw new ApiError("unreachable", "the answer broke off");
 }

@@ -37,3 +37,10 @@ const KINDS = {
 export const load = (name) => KINDS[name](read(name));
 
 export const save = (name, value) => write(name, value);
+
+// Call back when another window of this browser has stored a value.
+export function onStored(name, heard) {
+  addEventListener("storage", (event) => {
+    if (event.key === PREFIX + name) heard();
+  });
+}

@@ -4,7 +4,7 @@
 // restarted, was busy, or ran out of time) is asked for again, later and later; what is known stays known meanwhile.
 
 import { analyzeStream, popularTickers } from "./api.js";
-import { load, save } from "./store.js";
+import { load, onStored, save } from "./store.js";
 
 const LIST_LIMIT = 500; // tickers in one request
 const AGAIN_S = [1, 2, 4, 8, 15];
@@ -34,16 +34,28 @@ class Watch extends EventTarget {
     try {
       const popular = await popularTickers();
       this.#names = new Map(popular.map((one) => [one.symbol, one.name]));
-      if (!stored) this.tickers = popular.map((one) => one.symbol);
+      // A list that was begun while the suggestions were on their way is the reader's own, and stands.
+      if (!load("tickers")) this.tickers = popular.map((one) => one.symbol);
     } catch (error) {
-      if (!stored) {
+      if (!load("tickers")) {
         this.#started = null; // nothing to show yet: begin again when asked
         this.#fail(error, () => this.start());
         return;
       }
     }
     this.#tell("list");
-    await this.ask(this.tickers);
+    await this.ask(this.tickers.filter((one) => !this.waiting.has(one) && !this.known.has(one)));
+  }
+
+  // Another window of this browser has changed the list: it is this window's too, or the next to write would undo it.
+  follow() {
+    const tickers = load("tickers");
+    if (!tickers) return;
+    const fresh = tickers.filter((one) => !this.tickers.includes(one));
+    for (const one of this.tickers.filter((old) => !tickers.includes(old))) this.#forget(one);
+    this.tickers = tickers;
+    this.#tell("list");
+    this.ask(fresh);
   }
 
   nameOf(ticker) {
@@ -59,15 +71,13 @@ class Watch extends EventTarget {
   }
 
   remove(ticker) {
-    this.known.delete(ticker);
-    this.waiting.delete(ticker);
+    this.#forget(ticker);
     this.#keep(this.tickers.filter((one) => one !== ticker));
   }
 
-  clear() {
-    this.known.clear();
-    this.waiting.clear();
-    this.#keep([]);
+  #forget(ticker) {
+    this.known.delete(ticker);
+    this.waiting.delete(ticker);
   }
 
   #keep(tickers) {
@@ -142,3 +152,5 @@ class Watch extends EventTarget {
 }
 
 export const watch = new Watch();
+
+onStored("tickers", () => watch.follow());

@@ -35,6 +35,7 @@ export function makeWhatIf(analysis, query, { onAnswer, onChange }) {
     clearTimeout(timer);
     asking?.abort();
     if (isSame(position, base)) {
+      element.removeAttribute("aria-busy");
       put(result);
       onAnswer(null);
       return;
@@ -44,6 +45,7 @@ export function makeWhatIf(analysis, query, { onAnswer, onChange }) {
   }
 
   async function ask() {
+    asking?.abort();
     asking = new AbortController();
     const { signal } = asking;
     try {

@@ -27,15 +27,18 @@ export function makeChart(name, build, extra = []) {
   let closed = false;
   let draws = Promise.resolve();
 
-  figures.addEventListener("toggle", () => {
-    const { columns, rows } = build(palette());
+  figures.addEventListener("toggle", () => tell(build(palette())));
+
+  // Write the figures, while they are looked at.
+  function tell({ columns, rows }) {
     put(figures, figures.firstChild, figures.open && table(t(`chart.${name}`), columns, rows));
-  });
+  }
 
   function redraw() {
-    const said = build(palette()).summary;
-    summary.textContent = said;
-    holder.setAttribute("aria-label", said);
+    const built = build(palette());
+    summary.textContent = built.summary;
+    holder.setAttribute("aria-label", built.summary);
+    tell(built);
     draws = draws.then(draw);
     return draws;
   }
@@ -61,6 +64,10 @@ export function makeChart(name, build, extra = []) {
       toImageButtonOptions: { filename: `butterquant-${name}`, scale: 2 },
       locale: chartLocale(),
     });
+    if (closed) {
+      plotly.purge(plot);
+      return;
+    }
     plot.dataset.drawn = String(data.length);
     holder.querySelector(".plot-waits")?.remove();
   }

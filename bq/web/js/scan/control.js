@@ -8,8 +8,8 @@ import { load } from "../store.js";
 const UNIVERSES = ["all", "sp500", "nasdaq100", "watchlist"];
 const AGAIN_MS = 3000; // until a server that ended the events is asked again
 
-// `onScanned(any)` is called when the state is known first, and whenever a scan has ended: `any` says whether there is
-// a complete one, and so a ranking.
+// `onScanned(any)` is called when the state is known first, and whenever a scan has ended, also one that nobody here saw
+// running: `any` says whether there is a complete one, and so a ranking.
 export function makeControl({ onScanned }) {
   const state = h("div", { "aria-live": "polite" });
   const choice = h("select.field", { "aria-label": t("scan.universe") },
@@ -25,6 +25,7 @@ export function makeControl({ onScanned }) {
   let again = null;
   let closed = false;
   let running = null; // not known yet
+  let lastScan = null;
 
   async function start() {
     const universe = choice.value === "watchlist" ? (load("tickers") ?? []) : choice.value;
@@ -100,8 +101,11 @@ export function makeControl({ onScanned }) {
     stop.disabled = !status.is_scanning;
     stop.hidden = !status.is_scanning;
     put(state, status.is_scanning ? progress(status) : rested(status));
-    if (running === null || (running && !status.is_scanning)) onScanned(status.last_scan !== null);
+    const ended = (running && !status.is_scanning) || (status.last_scan !== null && status.last_scan !== lastScan);
+    const first = running === null;
     running = status.is_scanning;
+    lastScan = status.last_scan ?? lastScan; // a server that has only begun does not know of any yet
+    if (first || ended) onScanned(lastScan !== null);
   }
 
   attend();

@@ -30,6 +30,7 @@ export function openAnalyzer(into, route, shell) {
     return undefined;
   }
   const parts = []; // what has to be closed
+  let query = route.query; // and then what the reader makes of it: an analysis that is loaded anew keeps it
   let leaving = new AbortController();
   let timer = null;
 
@@ -41,6 +42,7 @@ export function openAnalyzer(into, route, shell) {
     clearTimeout(timer);
     leaving.abort();
     leaving = new AbortController();
+    closeParts();
     put(into, waiting(ticker));
     try {
       show(await analyzeFull(ticker, leaving.signal));
@@ -65,17 +67,17 @@ export function openAnalyzer(into, route, shell) {
 
   function show(item) {
     const analysis = item.data;
-    const redraws = page(into, analysis, route, parts);
+    const redraws = page(into, analysis, query, parts, (next) => {
+      query = next;
+      replace("analyze", analysis.ticker, query);
+    });
     const { stale } = analysis.extended;
     if (item.stale || stale) {
       const time = item.stale ? 1000 * item.as_of : analysis.extended.as_of;
       shell.note("stale", () => banner("trouble", t("banner.stale", { time: f().instant(time) }),
         h("button.button", { type: "button", onclick: load }, t("state.now"))));
     } else shell.clearNote("stale");
-    into.querySelector(".reload").addEventListener("click", () => {
-      closeParts();
-      load();
-    });
+    into.querySelector(".reload").addEventListener("click", load);
     redraws();
   }
 
@@ -93,20 +95,21 @@ function waiting(ticker) {
     h("h1", {}, ticker), h("p.muted", { role: "status" }, t("analyzer.loading", { ticker })), box("150px"), box("340px"), box("220px"));
 }
 
-// Write the page of an analysis; gives what draws its charts, one after the other.
-function page(into, analysis, route, parts) {
+// Write the page of an analysis; gives what draws its charts, one after the other. `onQuery` is told what to put into
+// the address.
+function page(into, analysis, query, parts, onQuery) {
   let own = null;
   const add = (part) => {
     parts.push(part);
     return part;
   };
   const payoff = add(makeChart("payoff", (colours) => payoffChart(analysis, own)(colours)));
-  const whatIf = add(makeWhatIf(analysis, route.query, {
+  const whatIf = add(makeWhatIf(analysis, query, {
     onAnswer(found) {
       own = found?.payoff ?? null;
       payoff.redraw();
     },
-    onChange: (query) => replace("analyze", analysis.ticker, query),
+    onChange: onQuery,
   }));
   const charts = [
     payoff,

@@ -12,19 +12,34 @@ const MOST_ROWS = 1000;
 export function openScan(into, route) {
   let filter = route.query; // and then what the reader makes of it: a ranking that is loaded anew keeps it
   const ranking = h("div");
-  const control = makeControl({ onScanned: (any) => (any ? loadRanking() : put(ranking, none())) });
+  const control = makeControl({ onScanned: (any) => (any ? loadRanking() : noRanking()) });
   let closed = false;
+  let loads = 0; // of rankings: an answer that was overtaken by a later question is not shown
   put(into, h("div.stack", {}, h("h1.unseen", {}, t("nav.scan")), control.element, ranking));
 
+  function noRanking() {
+    loads += 1;
+    put(ranking, none());
+  }
+
   async function loadRanking() {
+    const turn = ++loads;
+    const isOld = () => closed || turn !== loads;
     if (!ranking.childNodes.length) put(ranking, h("div.skeleton", { style: { height: "320px" } }));
     try {
       const found = await getJson(`api/rankings?limit=${MOST_ROWS}`);
-      if (!closed) put(ranking, rankingPanel(found, filter, refilter));
+      if (!isOld()) show(found);
     } catch (error) {
       if (error.code === undefined) throw error;
-      if (!closed) put(ranking, failed(error));
+      if (!isOld()) put(ranking, failed(error));
     }
+  }
+
+  // Write the ranking; who is typing a filter goes on typing.
+  function show(found) {
+    const typing = ranking.contains(document.activeElement) ? document.activeElement.name : "";
+    put(ranking, rankingPanel(found, filter, refilter));
+    if (typing) ranking.querySelector(`[name="${typing}"]`)?.focus();
   }
 
   function refilter(query) {

@@ -91,7 +91,9 @@ def _check_expiry(found: Study, name: str, expiry: np.datetime64, today: np.date
         raise Unresolved(f"{name}: {expiry} has expired by {found.snapshot.as_of:%Y-%m-%d %H:%M} UTC.")
     if listed is not None and expiry not in listed:
         raise Unresolved(f"{name}: no options expire on {expiry}; {_nearest(listed, expiry)}.")
-    if calendar.sessions_to(found.snapshot.as_of, expiry) > LONGEST_SESSIONS:
+    # Days first: the exchange's calendar does not reach, and need not be made, to the end of time.
+    far = expiry - today > np.timedelta64(2 * LONGEST_SESSIONS, "D")
+    if far or calendar.sessions_to(found.snapshot.as_of, expiry) > LONGEST_SESSIONS:
         raise Unresolved(f"{name}: {expiry} is more than {LONGEST_SESSIONS} sessions away, further than is forecast.")
 
 

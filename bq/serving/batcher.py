@@ -12,7 +12,7 @@ free and slices while a compute slot is free; whatever comes while all slots are
 There is no waiting window: with a cost of a + b n it could only help while there is capacity to spare.
 
 Whoever sits and waits does not wait for the slices of a list: its own begins at once, beside them, and they pause
-meanwhile (`turns.py`). A slice holds flights of one rank.
+meanwhile (`turns.py`). A slice holds flights of one rank. What may begin, and what it takes, `slots.py` decides.
 
 A slice is cut by the milliseconds that it is predicted to take (`admission.py`, `cost.py`). A slice that raises is
 halved until the poisonous key is alone (`bisection.py`); that key gets a problem, which the cache remembers for a
@@ -37,6 +37,7 @@ from bq.serving.cache import Cache
 from bq.serving.cost import CostLine
 from bq.serving.flights import Flight, K, Rank, S, Stage, Waiter
 from bq.serving.register import Register, Tally
+from bq.serving.slots import Slots
 from bq.serving.suspects import Suspects
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Running(Generic[K, S]):
         flights: list[Flight[K, S]],
         began: float,
         starved: float,
+        paused: float,
         limit: float,
         is_slice: bool,
         hurried: bool,
@@ -67,6 +69,7 @@ class Running(Generic[K, S]):
         self.flights = flights
         self.began = began
         self.starved = starved  # seconds for which computing threads had waited for a core by then
+        self.paused = paused  # and for which they had given way
         self.limit = limit  # seconds after which it is stuck
         self.is_slice = is_slice
         self.hurried = hurried  # a slice that somebody sits and waits for
@@ -92,8 +95,9 @@ class Batcher(Generic[K, S]):
     weigh
         How many ordinary keys the computation of a snapshot is worth.
     starved
-        Seconds for which the threads that compute have waited for a core or for others so far, added up: not theirs
-        to answer for.
+        Seconds for which the threads that compute have waited for a core so far, added up: not theirs to answer for.
+    paused
+        Seconds for which those have given way so far whose slices nobody sits and waits for, added up.
     suspects
         Which keys are to be computed apart, or not at all.
     on_ran
@@ -112,27 +116,27 @@ class Batcher(Generic[K, S]):
         is_stale: Callable[[S], bool] = lambda snapshot: False,
         weigh: Callable[[S], int] = lambda snapshot: 1,
         starved: Callable[[], float] = lambda: 0.0,
+        paused: Callable[[], float] = lambda: 0.0,
         suspects: Suspects | None = None,
         on_ran: Callable[[Ran], None] = lambda ran: None,
     ) -> None:
-        self.limits = limits or Limits()
+        limits = limits or Limits()
         self.compute_cost = CostLine(fixed=0.3e-3, each=3e-3)
         self.fetch_cost = CostLine(fixed=5e-3, each=1e-3)
         self.last_beat = clock()
         self.bisection: Bisection[K, S] = Bisection(compute)
-        self.register: Register[K, S] = Register(cache, wall, self.limits)
+        self.register: Register[K, S] = Register(cache, wall, limits)
+        self.slots: Slots[K, S] = Slots(self.register, self.compute_cost, limits)
         self.refusal: Problem | None = None  # stands against anything new, when memory is short
         self._fetch = fetch
         self._clock = clock
         self._is_stale = is_stale
         self._weigh = weigh
         self._starved = starved
+        self._paused = paused
         self._suspects = suspects or Suspects()
         self._on_ran = on_ran
         self._running: set[Running[K, S]] = set()
-        self._busy = {False: 0, True: 0}  # slots taken: fetches, slices
-        self._hurried = 0  # slices that somebody sits and waits for
-        self._alone = False  # a suspect is being computed
         self._tasks: set[asyncio.Task[None]] = set()
         self._armed = False
         self._closed = False
@@ -204,6 +208,15 @@ class Batcher(Generic[K, S]):
         return seconds_ahead(rank, self.register.backlog(), self.compute_cost, self.fetch_cost, self.limits)
 
     @property
+    def limits(self) -> Limits:
+        """How much may run and wait."""
+        return self.slots.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.slots.limits = limits
+
+    @property
     def tally(self) -> Tally:
         """What happened since the start."""
         return self.register.tally
@@ -245,14 +258,18 @@ class Batcher(Generic[K, S]):
     def beat(self) -> None:
         """Look after the pump; to be called every second. A lost wake-up becomes a count, not an outage."""
         now = self.last_beat = self._clock()
-        if not self._armed and (self._can_fetch() or self._can_compute()):
+        if not self._armed and (self.slots.can_fetch() or self.slots.can_compute()):
             self.tally.lost_wakeups += 1
             self.kick()
         self._find_lost()
-        starved = self._starved()
+        starved, paused = self._starved(), self._paused()
         for running in list(self._running):
-            waited = (starved - running.starved) / self._busy[True] if running.is_slice else 0.0
-            if not running.given_up and now - running.began - waited > running.limit:
+            excused = 0.0  # a share of what all like it have waited
+            if running.is_slice:
+                excused += (starved - running.starved) / self.slots.slices
+            if running.is_slice and not running.hurried:
+                excused += (paused - running.paused) / self.slots.patient
+            if not running.given_up and now - running.began - excused > running.limit:
                 self._give_up(running)
 
     async def close(self, patience_s: float | None = None) -> None:
@@ -266,75 +283,22 @@ class Batcher(Generic[K, S]):
 
     def _find_lost(self) -> None:
         """Free whoever waits for a flight that is in no lane and in no batch: a defect, but no reason to hang."""
-        under_way = sum(len(running.flights) for running in self._running if not running.given_up)
-        for flight in self.register.lost(under_way):
+        for flight in self.register.lost([running.flights for running in self._running if not running.given_up]):
             self.tally.pump_failures += 1
             self.register.settle(flight, Problem("internal", "This request was lost. Try again.", 1.0))
-
-    def _can_fetch(self) -> bool:
-        waiting = self.register.waiting
-        if waiting.lanes[Rank.INTERACTIVE]:
-            return self._busy[False] < self.limits.fetch_slots
-        # One slot is kept for whoever sits and waits: the groups of a long list take seconds.
-        kept = 0 if self.limits.fetch_slots == 1 else 1
-        return bool(waiting) and self._busy[False] < self.limits.fetch_slots - kept and not self._is_ahead()
-
-    def _is_ahead(self) -> bool:
-        """Tell whether the computing threads have enough for a while: more would only grow old in memory."""
-        lanes, limits = self.register.ready.lanes, self.limits
-        weight = sum(lanes[rank].weight for rank in Rank if rank is not Rank.INTERACTIVE)
-        return self.compute_cost.each * weight > limits.fetch_ahead_s * limits.compute_slots
-
-    def _can_compute(self) -> bool:
-        if self.register.apart:  # a suspect goes before all others, or it would wait for ever for a quiet moment
-            return not self._busy[True]
-        if self._alone or not self.register.ready:
-            return False
-        return self._busy[True] < self.limits.compute_slots or self._can_hurry()
-
-    def _can_hurry(self) -> bool:
-        waiting = self.register.ready.lanes[Rank.INTERACTIVE]
-        return bool(waiting) and self._hurried < self.limits.compute_slots
 
     def _pump(self) -> None:
         self._armed = False
         try:
-            while self._can_fetch():
-                self._launch(self._pick_group(), is_slice=False)
-            while self._can_compute():
-                self._launch(self._pick_slice(), is_slice=True)
+            while self.slots.can_fetch():
+                self._launch(self.slots.pick_group(), is_slice=False)
+            while self.slots.can_compute():
+                self._launch(self.slots.pick_slice(), is_slice=True)
         except Exception:
             # Whatever it was, the next pump must come: Ray Serve's batching queue died of three different exceptions.
             self.tally.pump_failures += 1
             _log.exception("the pump failed")
             asyncio.get_running_loop().call_later(0.05, self.kick)
-
-    def _pick_group(self) -> list[Flight[K, S]]:
-        waiting = self.register.waiting
-        free = self.limits.fetch_slots - self._busy[False]
-        last = free == 1 and self.limits.fetch_slots > 1
-        first = waiting.lanes[Rank.INTERACTIVE] and (last or self._is_ahead())
-        rank = Rank.INTERACTIVE if first else waiting.lead()
-        size = min(self.limits.fetch_group, -(-len(waiting.lanes[rank]) // free))
-        return waiting.take(rank, size, size)
-
-    def _pick_slice(self) -> list[Flight[K, S]]:
-        if self.register.apart:
-            return self.register.apart.take(self.register.apart.lead(), 1, 1)
-        ready, slots = self.register.ready, self.limits.compute_slots
-        rank = ready.lead() if self._busy[True] < slots else Rank.INTERACTIVE
-        hurried = rank is Rank.INTERACTIVE
-        free = slots - (self._hurried if hurried else self._busy[True])
-        size = self._hurried_size() if hurried else self._patient_size()
-        return ready.take(rank, size, min(self.limits.max_slice, -(-len(ready.lanes[rank]) // free)))
-
-    def _hurried_size(self) -> int:
-        return self.compute_cost.size_within(self.limits.slice_s)
-
-    def _patient_size(self) -> int:
-        cost, limits = self.compute_cost, self.limits
-        least = min(limits.patient_least, cost.size_within(limits.patient_longest_s))
-        return max(cost.size_within(limits.patient_slice_s), least)
 
     def _launch(self, picked: list[Flight[K, S]], is_slice: bool) -> None:
         now = self._clock()
@@ -355,12 +319,10 @@ class Batcher(Generic[K, S]):
         limit = self.limits.fetch_timeout_s
         if is_slice:
             limit = self.limits.stuck_after(self.compute_cost.predict(_weight(flights)), hurried)
-        running = Running(flights, now, self._starved(), limit, is_slice, hurried, alone)
-        self._alone |= alone
+        running = Running(flights, now, self._starved(), self._paused(), limit, is_slice, hurried, alone)
         self.tally.apart += alone
         self._running.add(running)
-        self._busy[is_slice] += 1
-        self._hurried += hurried
+        self.slots.take(is_slice, hurried, alone)
         self._spawn(self._run(running))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -381,9 +343,7 @@ class Batcher(Generic[K, S]):
                     self.register.settle(flight, Problem("internal", "This batch failed. Try again."))
         finally:
             self._running.discard(running)
-            self._busy[running.is_slice] -= 1
-            self._hurried -= running.hurried
-            self._alone = self._alone and not running.alone
+            self.slots.take(running.is_slice, running.hurried, running.alone, by=-1)
             self.kick()
 
     def _give_up(self, running: Running[K, S]) -> None:

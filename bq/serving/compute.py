@@ -133,11 +133,15 @@ class Pools:
             return work(*arguments)
 
     def starved_s(self) -> float:
-        """Add up the seconds for which the computing threads have paused, or waited for a core (Linux; 0 elsewhere).
+        """Add up the seconds for which the computing threads have waited for a core (Linux; 0 elsewhere).
 
         On a machine that is shared a slice may wait longer than it runs, and hangs as little as the machine does.
         """
-        return self._turns.paused_s + sum(map(_waited_for_a_core, tuple(self._computers)))
+        return sum(map(_waited_for_a_core, tuple(self._computers)))
+
+    def paused_s(self) -> float:
+        """Add up the seconds for which slices that nobody waits for have paused."""
+        return self._turns.paused_s
 
     def _begin_computing(self) -> None:
         _give_way()

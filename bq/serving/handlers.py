@@ -51,6 +51,11 @@ def client_of(service: Service, request: web.Request) -> str:
     return service.proxies.client(request.remote or "", request.headers.get("X-Forwarded-For"))
 
 
+def idempotency_key(request: web.Request) -> str | None:
+    """Give the key under which the same request is the same work; an empty one is none."""
+    return request.headers.get("Idempotency-Key", "").strip() or None
+
+
 class Handlers:
     """The handlers; each sees the service and the request, and nothing else."""
 
@@ -62,7 +67,7 @@ class Handlers:
         service = self.service
         body = await read_body(request, service.settings.body_timeout_s)
         service.require_ready()
-        as_task = "respond-async" in request.headers.get("Prefer", "")
+        as_task = wire.wants_task(",".join(request.headers.getall("Prefer", ())))
         few, many = service.settings.list_limit, service.settings.task_limit
         # A result is joined in memory: 5,000 full answers would be 500 MB.
         asked = read_analyze(body, many, detailed=few) if as_task else read_analyze(body, few)
@@ -71,7 +76,7 @@ class Handlers:
             return await self._accept(request, asked)
         deadline = service.deadline(asked.deadline_s or _header_deadline(request))
         looked = service.desk.look(asked.tickers, asked.detail, asked.problems)
-        if wire.NDJSON in request.headers.get("Accept", ""):
+        if wire.takes_ndjson(",".join(request.headers.getall("Accept", ()))):
             return await self._stream(request, asked, looked, deadline, client)
         timing = wire.HIT_TIMING
         if looked.missing:
@@ -155,7 +160,7 @@ class Handlers:
             await response.write(bytes(piece))
 
     async def _accept(self, request: web.Request, asked: AnalyzeRequest) -> web.Response:
-        key = request.headers.get("Idempotency-Key")
+        key = idempotency_key(request)
         task_id = await self.service.jobs.accept(asked.tickers, asked.detail, asked.is_list, key)
         body = msgspec.json.encode({"success": True, "task_id": task_id, "status": "processing"})
         return answer(body, {"Location": f"/api/task/{task_id}", "Retry-After": "1"}, 202)
@@ -240,7 +245,7 @@ def _header_deadline(request: web.Request) -> float | None:
         seconds = float(text) / 1000.0
     except ValueError:
         seconds = 0.0
-    if not 0.0 < seconds < 1e6:
+    if not 0.0 < seconds <= 1e6:
         raise Failure(bad_request("X-Deadline-Ms must be a positive number of milliseconds."))
     return seconds
 

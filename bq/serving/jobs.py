@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
 from bq.errors import Failure, Problem
 from bq.serving import wire
 from bq.serving.bell import Bell
@@ -34,6 +36,9 @@ TRIES: Final = 5  # for tickers that the server was too busy for
 KEEP_S: Final = 86_400.0  # results of finished tasks
 FORGET_S: Final = 3600.0  # between two times that older ones are deleted
 MAX_TASKS: Final = 1000
+
+NO_SUCH_TASK: Final = Problem("not_found", "There is no such task. Results are kept for a day.")
+UNREADABLE: Final = Problem("not_ready", "Tasks cannot be read on this server at the moment.", 5.0)
 
 
 class Progress:
@@ -98,7 +103,7 @@ class Jobs:
             await self._forget()
             for task in await self._in_thread(self._store.unfinished):
                 self._begin(task)
-        except (OSError, sqlite3.Error):
+        except (OSError, sqlite3.Error, msgspec.MsgspecError):
             self.failures += 1
             _log.exception("tasks cannot be stored in %s", self._path)
 
@@ -147,6 +152,11 @@ class Jobs:
             self.failures += 1
             _log.exception("old tasks could not be deleted")
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether tasks can be looked up: not before the database is open, nor without one."""
+        return self._store is not None
+
     async def find(self, task_id: str) -> tuple[StoredTask, Progress] | None:
         """Give a task and how far it is; None when there is none."""
         if self._store is None:
@@ -162,9 +172,17 @@ class Jobs:
         return task, progress
 
     async def result(self, task: StoredTask) -> bytes:
-        """Join what a synchronous request would have been answered."""
+        """Join what a synchronous request would have been answered.
+
+        Raises
+        ------
+        Failure
+            `not_found`, when its day has passed since it was looked up.
+        """
         assert self._store is not None
         items = await self._in_thread(self._store.items, task.id)
+        if len(items) != len(task.tickers):
+            raise Failure(NO_SUCH_TASK)
         if not task.is_list:
             return items[0].item
         return wire.many([item.item for item in items], sum(item.failed for item in items), 0)

@@ -83,7 +83,7 @@ def check_media_type(request: web.Request) -> None:
     Failure
         With `unsupported_media_type`. Compressed bodies are refused too: a small one may hide a giant.
     """
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Failure(Problem("unsupported_media_type", "Send the body without Content-Encoding."))
     if "Content-Type" in request.headers:
         kind = request.content_type

@@ -9,7 +9,7 @@ the cache, finds no flight and starts a second one; cache written.
 import dataclasses
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic
 
 from bq.errors import Problem
@@ -131,13 +131,13 @@ class Register(Generic[K, S]):
                 self.tally.delivery_failures += 1
                 _log.exception("an answer could not be delivered")
 
-    def lost(self, under_way: int) -> list[Flight[K, S]]:
-        """List the flights that are in no lane and in no batch, given how many are in batches."""
+    def lost(self, batches: Collection[Sequence[Flight[K, S]]]) -> list[Flight[K, S]]:
+        """List the flights that are in no lane and in none of the batches under way."""
         lanes = (self.waiting, self.ready, self.apart)
-        if sum(map(len, lanes)) + under_way >= len(self.flights):
+        if sum(map(len, lanes)) + sum(map(len, batches)) >= len(self.flights):
             return []
-        stages = (Stage.WAITING, Stage.READY)
-        return [flight for flight in self.flights.values() if flight.lanes is None and flight.stage in stages]
+        held = {flight for batch in batches for flight in batch}
+        return [flight for flight in self.flights.values() if flight.lanes is None and flight not in held]
 
     def waiters(self) -> set[Waiter[K, S]]:
         """List whoever waits."""

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bq.scan import universe as universes
 from bq.serving import sse
-from bq.serving.handlers import answer
+from bq.serving.handlers import answer, idempotency_key
 from bq.serving.limits import read_body
 from bq.serving.openapi import Operation, Parameter
 from bq.serving.requests import decode
@@ -112,7 +112,7 @@ class ScanHandlers:
         asked = decode(self._decoder, body) if body.strip() else ScanBody()
         wanted = universes.ALL if asked.universe is UNSET else asked.universe
         chosen = await service.scans.universe(wanted)
-        task_id = await service.scans.begin(chosen, request.headers.get("Idempotency-Key"))
+        task_id = await service.scans.begin(chosen, idempotency_key(request))
         begun = ScanBegun(
             success=True,
             message=f"Scanning {len(chosen.tickers)} tickers ({chosen.name}). {chosen.note}".strip(),
@@ -144,7 +144,7 @@ class ScanHandlers:
         while request.method != "HEAD" and not service.draining:
             heard = service.scans.bell.rings  # before looking: what changes while bytes are sent is not missed
             status = service.scans.status()
-            event = f"{status.task_id or 'none'}:{status.done}:{status.state}"
+            event = f"{status.task_id or 'none'}:{status.done}:{status.state}:{status.next_scan or ''}"
             if event != seen:
                 await sse.send(stream, event, msgspec.json.encode(status))
                 seen = event

@@ -15,8 +15,8 @@ import logging
 import secrets
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -34,8 +34,9 @@ from bq.serving.bell import Bell
 from bq.serving.cache import Entry
 from bq.serving.desk import Desk
 from bq.serving.flights import Rank
-from bq.serving.jobs import Watched
 from bq.serving.scan_status import IDLE, ScanStatus, ended, iso, per_cent
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Scans:
         self._left: deque[ScanSpec] = deque()  # begun before the restart, to be gone on with
         self._looked_back = False
         self._beginning = asyncio.Lock()
+        self._steps: set[asyncio.Task[Any]] = set()  # beginnings under way, whoever waits for them
         self._cancelled = False
         self._stopping = False
         self._work: asyncio.Task[None] | None = None
@@ -145,6 +147,8 @@ class Scans:
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait((self._life,))
+        if self._steps:
+            await asyncio.wait(self._steps, timeout=patience_s)
         if self._work is not None:
             await asyncio.wait((self._work,), timeout=patience_s)
             self._work.cancel()
@@ -162,6 +166,9 @@ class Scans:
             `conflict` while a scan runs or for a key of another scan, `storage_failed` when it cannot be stored,
             `not_ready` at shutdown. Nothing was begun then.
         """
+        return await self._whole(self._begin(chosen, idempotency_key))
+
+    async def _begin(self, chosen: Universe, idempotency_key: str | None) -> str:
         scan_id = secrets.token_hex(16) if idempotency_key is None else uuid.uuid5(_NAMES, idempotency_key).hex
         async with self._beginning:
             if self._stopping:
@@ -226,42 +233,6 @@ class Scans:
         """
         return await self.ledger.call(lambda store: overview.find(store, scan_id))
 
-    async def watch(self, scan_id: str) -> Watched | None:
-        """Give a scan as a task that can be watched; None when there is none.
-
-        Raises
-        ------
-        Failure
-            `storage_failed`, when the database does not answer.
-        """
-        scanner = self.current
-        if scanner is not None and scanner.spec.scan_id == scan_id:
-            return Watched(
-                scanner.total,
-                lambda: scanner.done,
-                lambda: self.current is not scanner,
-                self.bell.wait,
-                lambda: self._result(scan_id),
-            )
-        found = await self.find(scan_id)
-        if found is None:
-            return None
-        # Not finished and not running here: another process does it, or this one will, after the restart.
-        return Watched(
-            found.total,
-            lambda: found.done,
-            lambda: found.finished_at is not None,
-            self.bell.wait,
-            lambda: self._result(scan_id),
-        )
-
-    async def _result(self, scan_id: str) -> bytes:
-        """Tell what a scan came to; its rows are in the rankings."""
-        found = await self.find(scan_id)
-        assert found is not None
-        counts = await self.ledger.call(lambda store: overview.failures(store, scan_id))
-        return msgspec.json.encode(ended(found, counts))
-
     async def universe(self, wanted: str | Sequence[str]) -> Universe:
         """Say which tickers a name or a list means here.
 
@@ -309,9 +280,23 @@ class Scans:
             self._last = self._status(scanner, status, self._now())
             if status == "completed":
                 self._last_complete = self._now()
-            await self.ledger.run(claim.release)  # first: whoever sees that no scan runs may begin one
-            self.current = None
-            self.bell.ring()
+            try:
+                await self.ledger.run(claim.release)  # first: whoever sees that no scan runs may begin one
+            finally:
+                self.current = None
+                self.bell.ring()
+
+    async def _whole(self, step: Coroutine[Any, Any, T]) -> T:
+        """Take a step to its end, also when whoever waits for it leaves.
+
+        Cancelled in between it would leave behind a scan that is stored and never run, or a claim that nobody knows of
+        and that keeps every other scan from beginning.
+        """
+        task = asyncio.get_running_loop().create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits any more
+        return await asyncio.shield(task)
 
     async def _claim(self) -> Claim | None:
         return await self.ledger.call(lambda store: Claim.take(store.database))
@@ -319,9 +304,9 @@ class Scans:
     # --- after a restart, and by the clock --------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        await self._look_back(self.ledger.patiently)
         while True:
             try:
+                await self._look_back(self.ledger.patiently)
                 wait = await self._next_step()
             except Failure as failure:
                 _log.warning("no scan now: %s", failure.problem.error)
@@ -336,9 +321,7 @@ class Scans:
         if self.current is not None or self._stopping:
             return LOOK_S
         if self._left:
-            async with self._beginning:
-                if (claim := await self._claim()) is not None:
-                    self._start(self._left.popleft(), claim)
+            await self._whole(self._go_on())
             return LOOK_S
         if self._schedule is None:
             return LOOK_S
@@ -350,29 +333,38 @@ class Scans:
             _log.info("the scan that was due at %s begins", iso(due))
             await self.begin(chosen)
             return LOOK_S
-        self._next = self._schedule.next_due(now)
+        due, self._next = self._next, self._schedule.next_due(now)
+        if due != self._next:
+            self.bell.ring()  # it is a part of the status
         return min((self._next - now).total_seconds(), LOOK_S)
+
+    async def _go_on(self) -> None:
+        """Go on with a scan that was left, unless another has begun meanwhile or runs in another process."""
+        async with self._beginning:
+            if self.current is None and not self._stopping and (claim := await self._claim()) is not None:
+                self._start(self._left.popleft(), claim)
 
     async def _look_back(self, call: Callable[..., Awaitable[Any]]) -> None:
         """Find out, once, what was left unfinished and how the last scan ended."""
         if self._looked_back:
             return
         market = self._market().name
-        left = [
-            spec
-            for spec in await call(lambda store: store.unfinished())
-            if resumption.is_ours(spec, self._settings, market)
-        ]
-        for spec in left:
+        left = []
+        for spec in await call(lambda store: store.unfinished()):
+            if not resumption.is_ours(spec, self._settings, market):
+                continue
             if resumption.is_too_old(spec, self._settings, self._now()):
                 _log.warning("scan %s of %s is of another day and is closed", spec.scan_id, iso(spec.started_at))
                 scan_id = spec.scan_id
                 await call(lambda store: store.finish(scan_id, "failed", self._now()))  # noqa: B023 - awaited at once
             else:
-                self._left.append(spec)
+                left.append(spec)
         last = await call(lambda store: overview.last_completed(store, market))
+        counts = {} if last is None else await call(lambda store: overview.failures(store, last.scan_id))
+        if self._looked_back:  # a request did, while this waited for the database
+            return
+        self._left.extend(left)
         if last is not None:
-            counts = await call(lambda store: overview.failures(store, last.scan_id))
             self._last_complete = last.finished_at
             self._last = ended(last, counts)
         self._looked_back = True

@@ -104,6 +104,7 @@ class Service:
             is_stale=lambda snapshot: snapshot.stale,
             weigh=self.pools.weigh,
             starved=self.pools.starved_s,
+            paused=self.pools.paused_s,
             suspects=self.suspects,
             on_ran=self._note,
         )
@@ -231,7 +232,8 @@ class Service:
         """Write the cache to disk; a failure is counted and costs nothing else."""
         taken = snapshot.take(self.cache, self.desk.world, self.wall())
         try:
-            await asyncio.to_thread(snapshot.write, self._snapshot_path, taken)
+            # One after the other: a write that was begun goes on in its thread, whoever is cancelled.
+            await self.pools.aside(snapshot.write, self._snapshot_path, taken)
         except OSError as error:
             self.snapshot_failures += 1
             _log.warning("the cache could not be written: %s", error)

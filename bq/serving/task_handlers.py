@@ -3,19 +3,15 @@
 Rules of this file: reading only; `jobs.py` and `scans.py` do the work, `handlers.py` and `scan_handlers.py` accept it.
 """
 
-from typing import Final
-
 import msgspec
 from aiohttp import web
 
-from bq.errors import Failure, Problem
-from bq.serving import sse
+from bq.errors import Failure
+from bq.serving import scan_watch, sse
 from bq.serving.handlers import answer
-from bq.serving.jobs import Watched
+from bq.serving.jobs import NO_SUCH_TASK, UNREADABLE, Watched
 from bq.serving.routing import route
 from bq.serving.service import Service
-
-NO_SUCH_TASK: Final = Problem("not_found", "There is no such task. Results are kept for a day.")
 
 
 def routes(service: Service) -> list[web.RouteDef]:
@@ -72,9 +68,9 @@ class TaskHandlers:
                 progress.changed,
                 lambda: self.service.jobs.result(task),
             )
-        scan = await self.service.scans.watch(task_id)
+        scan = await scan_watch.watch(self.service.scans, task_id)
         if scan is None:
-            raise Failure(NO_SUCH_TASK)
+            raise Failure(NO_SUCH_TASK if self.service.jobs.is_open else UNREADABLE)
         return scan
 
 

@@ -27,9 +27,17 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.paused_s = 0.0  # by all slices so far
+        self._paused_s = 0.0  # by all slices, in pauses that have ended
+        self._pausing: dict[int, float] = {}  # threads and since when
         self._hurried = 0
         self._changed = threading.Condition()
+
+    @property
+    def paused_s(self) -> float:
+        """Add up the seconds for which slices have paused, those that pause at the moment included."""
+        with self._changed:
+            now = self.clock()
+            return self._paused_s + sum(now - since for since in self._pausing.values())
 
     @contextlib.contextmanager
     def hurried(self) -> Iterator[None]:
@@ -47,11 +55,13 @@ class Turns:
         """Pause while somebody is in a hurry, but no longer than this; the seconds that it took."""
         if not self._hurried or longest_s <= 0.0:  # read without the lock: a slice may as well pause a stage later
             return 0.0
-        began = self.clock()
+        me = threading.get_ident()
         with self._changed:
+            began = self._pausing[me] = self.clock()
             self._changed.wait_for(lambda: not self._hurried, longest_s)
+            del self._pausing[me]
             waited = self.clock() - began
-            self.paused_s += waited
+            self._paused_s += waited
         return waited
 
 

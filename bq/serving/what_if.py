@@ -5,6 +5,7 @@ fresh; what depends on the legs is computed in a computing thread for each reque
 """
 
 import asyncio
+import logging
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -21,6 +22,8 @@ from bq.serving.operations import ANSWERING
 from bq.serving.requests import decode, one_symbol
 from bq.serving.routing import route
 from bq.serving.service import Service
+
+_log = logging.getLogger(__name__)
 
 KEPT: Final = 64
 """Tickers kept: a study of a large chain is about a megabyte."""
@@ -90,11 +93,35 @@ class Studies:
         return task.result()
 
     async def _study(self, ticker: str) -> Any:
-        pools = self.service.pools
-        (snapshot,) = await pools.fetch([(ticker, "full", self.service.desk.world)])
-        found = snapshot if isinstance(snapshot, Problem) else await pools.in_compute(_study, snapshot)
+        """Fetch a ticker and study it; never raises."""
+        try:
+            found = await self._found(ticker)
+        except Exception:
+            _log.exception("%s could not be studied", ticker)
+            found = Problem("compute_failed", f"{ticker}: the quotes could not be studied. This is a defect.")
         self._kept[ticker] = found
         return found
+
+    async def _found(self, ticker: str) -> Any:
+        service, pools, key = self.service, self.service.pools, (f"what-if {ticker}",)
+        # What kills the process in an analysis would do so here; what does so only here may still be analysed.
+        for suspect in ((ticker,), key):
+            if (verdict := service.suspects.verdict(suspect)) is not None:
+                return verdict
+        try:
+            (snapshot,) = await pools.fetch([(ticker, "full", service.desk.world)])
+        except Exception:
+            _log.exception("the fetch of %s failed", ticker)
+            return Problem("source_failed", "The market failed to answer.", 10.0)
+        if isinstance(snapshot, Problem):
+            return snapshot
+        found = await pools.in_compute(self._recorded, key[0], snapshot)
+        service.suspects.acquit((key,))
+        return found
+
+    def _recorded(self, name: str, snapshot: Any) -> Any:
+        with self.service.pools.under_way([name]):
+            return _study(snapshot)
 
 
 def _study(snapshot: Any) -> Any:

@@ -162,6 +162,20 @@ def takes_gzip(accept_encoding: str) -> bool:
     return False
 
 
+def takes_ndjson(accept: str) -> bool:
+    """Tell whether a client wants its items as they come (RFC 9110, 12.5.1); `*/*` alone does not ask for it."""
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.replace(" ", "") for piece in part.split(";"))
+        if kind == NDJSON:
+            return not any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
+    return False
+
+
+def wants_task(prefer: str) -> bool:
+    """Tell whether a client would rather be answered later (RFC 7240, 4.1)."""
+    return any(part.partition(";")[0].strip().lower() == "respond-async" for part in prefer.split(","))
+
+
 def known_tag(if_none_match: str, entry: Entry, gzip: bool) -> str | None:
     """Give the tag of the form of an answer that a client has already, if it has one that it may be sent."""
     for compressed in (False, True) if gzip else (False,):

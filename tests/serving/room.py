@@ -29,7 +29,7 @@ class Room:
         self.unknown: set[str] = set()
         self.poison: set[str] = set()
         self.hang = 0.0
-        self.starved = 0.0
+        self.starved = self.paused = 0.0
         self.fetch_s = 1.0
         self.each_s = 0.1
         self.cache: Cache[str] = Cache(
@@ -45,6 +45,7 @@ class Room:
             wall=loop.time,
             weigh=lambda snapshot: self.weights.get(snapshot.removeprefix("snapshot of "), 1),
             starved=lambda: self.starved,
+            paused=lambda: self.paused,
             suspects=self.suspects,
             limits=msgspec.structs.replace(LIMITS, **limits),
         )

@@ -20,7 +20,7 @@ from bq.scan.database import url_of
 from bq.scan.records import ScanSpec, ScanTicker
 from bq.scan.store import Store
 from bq.schema import Analysis
-from bq.serving import scans
+from bq.serving import scan_watch, scans
 from tests.scan import postgres as postgresql
 from tests.serving.clock import FakeClock
 from tests.serving.fakes import FakeEngine, FakeMarket, Server, running
@@ -430,3 +430,127 @@ async def test_a_database_server_that_dies_in_the_middle_costs_the_scan_time_and
         assert 0 < acknowledged <= 150
         assert len(engine.analyzed) == 150 + 20  # nothing was done twice
         assert (await server.get(f"/api/task/{told['task_id']}"))[1]["result"]["done"] == 150
+
+
+# --- whoever leaves, and what crosses ---------------------------------------------------------------------------------
+
+
+async def test_a_caller_that_leaves_while_its_scan_is_stored_leaves_no_orphan(server: Server) -> None:
+    """Cancelled between the insert and the start, a scan was stored and not run before the next restart."""
+    gate, scans = threading.Event(), server.service.scans
+    await scans._look_back(scans.ledger.call)
+    store = await scans.ledger.call(lambda store: store)
+    begin, entered = store.begin, threading.Event()
+    store.begin = lambda spec: (entered.set(), gate.wait(), begin(spec))[-1]  # type: ignore[method-assign]
+    beginning = asyncio.create_task(scans.begin(await scans.universe(["T1", "T2"]), "monday"))
+    await until(entered.is_set)
+    beginning.cancel()
+    await asyncio.wait((beginning,))
+    gate.set()
+
+    await until(lambda: scans.status().state == "completed")
+    told = await begun(server, {"universe": ["T1", "T2"]})
+    await ended(server)
+    assert (await server.get(f"/api/task/{told['task_id']}"))[1]["status"] == "completed"
+
+
+async def test_a_caller_that_leaves_while_the_claim_is_taken_does_not_keep_all_other_scans_from_beginning(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim that was taken for it was nobody's, and ended with the process."""
+    gate, entered, take = threading.Event(), threading.Event(), scans.Claim.take
+
+    def slow(database: Any) -> Any:
+        entered.set()
+        gate.wait()
+        return take(database)
+
+    monkeypatch.setattr(scans.Claim, "take", slow)
+    running_scans = server.service.scans
+    beginning = asyncio.create_task(running_scans.begin(await running_scans.universe(["T1"])))
+    await until(entered.is_set)
+    beginning.cancel()
+    await asyncio.wait((beginning,))
+    gate.set()
+    monkeypatch.setattr(scans.Claim, "take", take)
+
+    await until(lambda: running_scans.status().state == "completed")
+    await begun(server, {"universe": ["T2"]})
+    assert (await ended(server))["state"] == "completed"
+
+
+async def test_what_was_left_is_taken_up_once_though_a_request_looks_back_at_the_same_time(
+    tmp_path: Path, server: Server
+) -> None:
+    found = server.service.scans
+    await until(lambda: found._looked_back)
+    assert found._life is not None
+    found._life.cancel()
+    left_over(tmp_path).close()
+    found._looked_back = False
+    both = asyncio.Barrier(2)
+
+    async def together(work: Callable[[Store], Any]) -> Any:
+        told = await found.ledger.call(work)
+        await both.wait()
+        return told
+
+    await asyncio.gather(found._look_back(together), found._look_back(together))
+    assert [spec.scan_id for spec in found._left] == ["left"]
+
+
+async def test_a_look_back_that_fails_is_tried_again(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the life of scans without a word: nothing was gone on with, and no schedule kept."""
+    monkeypatch.setattr(scans, "LOOK_S", 0.01)
+    left_over(tmp_path).close()
+    unfinished, failed = Store.unfinished, []
+
+    def once(store: Store) -> Any:
+        if not failed:
+            failed.append(1)
+            raise ValueError("a row that cannot be read")
+        return unfinished(store)
+
+    monkeypatch.setattr(Store, "unfinished", once)
+    async with running(tmp_path, engine=engine, market=Market()) as server:
+        await until(lambda: server.service.scans.status().state == "completed")
+    assert failed
+
+
+async def test_the_events_of_a_scan_that_runs_elsewhere_end_with_it(tmp_path: Path, server: Server) -> None:
+    """They told for ever what the store knew when the client came."""
+    store = left_over(tmp_path, market="sample")  # another server's
+    server.service.scans.bell.ring()
+    got: list[str] = []
+
+    async def follow() -> None:
+        async with server.client.get(server.url("/api/task/left/events")) as response:
+            async for line in response.content:
+                got.append(line.decode())  # noqa: PERF401 - read while it grows
+
+    following = asyncio.create_task(follow())
+    await until(lambda: any('"processing"' in line for line in got))
+    store.finish("left", "cancelled", dt.datetime.now(dt.UTC))
+    store.close()
+    server.service.scans.bell.ring()
+    async with asyncio.timeout(PATIENCE_S):
+        await following
+    last = [line for line in got if line.startswith("data: ")][-1]
+    assert msgspec.json.decode(last.removeprefix("data: "))["result"]["state"] == "cancelled"
+
+
+async def test_a_scan_that_is_interrupted_by_the_end_of_the_server_is_not_told_to_have_ended(
+    server: Server, engine: Engine
+) -> None:
+    engine.gate = threading.Event()
+    told = await begun(server)
+    watched = await scan_watch.watch(server.service.scans, told["task_id"])
+    assert watched is not None
+    server.service.scans.stop_asking()
+    await until(lambda: server.service.scans.current is None)
+
+    assert not watched.finished()
+    await watched.changed(0.0)
+    assert (watched.finished(), watched.total) == (False, 150)

@@ -7,6 +7,7 @@ import threading
 import msgspec
 import pytest
 
+from bq.errors import Failure
 from bq.serving.task_store import StoredItem, StoredTask, TaskStore
 from tests.serving.fakes import FakeEngine, FakeMarket, running, until
 
@@ -212,6 +213,9 @@ async def test_without_a_disk_there_are_no_tasks_but_all_the_rest(tmp_path):
         status, body = await server.post({"tickers": ["A"]}, **ASYNC)
         assert (status, body["code"]) == (503, "not_ready")
         assert (await server.post({"tickers": ["A"]}))[0] == 200
+        # Whether there is such a task cannot be told: a caller who polls must not take it for gone.
+        status, body = await server.get("/api/task/0123")
+        assert (status, body["code"]) in ((503, "not_ready"), (503, "storage_failed"))
         assert server.service.jobs.failures == 1
     assert server.service.snapshot_failures >= 1
 
@@ -249,3 +253,39 @@ def test_old_results_are_forgotten_with_their_items(tmp_path):
     assert [store.get(name) is not None for name in ("old", "new", "open")] == [False, True, True]
     assert store.items("old") == []
     store.close()
+
+
+async def test_a_task_is_not_unknown_while_the_tasks_are_not_read_yet(server):
+    """A server is ready before it has opened its tasks; whoever polled in between was told that theirs was gone."""
+    location = await submit(server, {"tickers": ["A"]})
+    await finished(server, location)
+    jobs = server.service.jobs
+    store, jobs._store = jobs._store, None
+    status, body = await server.get(location)
+    jobs._store = store
+
+    assert (status, body["code"]) == (503, "not_ready")
+    assert (await server.get(location))[0] == 200
+
+
+async def test_a_result_whose_day_has_passed_while_it_was_looked_up_is_gone_and_no_defect(server):
+    location = await submit(server, {"ticker": "A"})
+    await finished(server, location)
+    jobs = server.service.jobs
+    task, _ = await jobs.find(location.rpartition("/")[2])
+    await jobs._in_thread(jobs._store.forget_before, 1e18)
+
+    with pytest.raises(Failure) as failed:
+        await jobs.result(task)
+    assert failed.value.problem.code == "not_found"
+
+
+@pytest.mark.parametrize("prefer", ["Respond-Async", "wait=10, respond-async", "respond-async; foo=1"])
+async def test_a_preference_is_read_as_its_rfc_says(server, prefer):
+    assert (await server.post({"tickers": ["A"]}, Prefer=prefer))[0] == 202
+    assert (await server.post({"tickers": ["A"]}, Prefer=f"not-{prefer}".replace(", ", "-")))[0] == 200
+
+
+async def test_an_empty_idempotency_key_is_none(server):
+    for tickers in (["A"], ["B"]):
+        assert (await server.post({"tickers": tickers}, **ASYNC, **{"Idempotency-Key": " "}))[0] == 202

@@ -3,7 +3,6 @@
 All tickers of a batch at once: series are computed and rounded as rows of one array, and cut into lists.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -17,6 +16,7 @@ from bq.analysis import panel, smiles
 from bq.analysis.findings import Findings
 from bq.analysis.forecast import SESSIONS
 from bq.analysis.rounding import Row, cut
+from bq.analysis.soundness import closes_apart
 from bq.analysis.volatility import SESSIONS_A_YEAR, rolling_vol
 from bq.market import calendar
 from bq.market.source import F64, Days
@@ -27,7 +27,6 @@ PAST_POINTS: Final = 60
 REALIZED_WINDOW: Final = 21
 DENSITY_POINTS: Final = 61
 _DENSITY_GRID: Final = np.linspace(-4.0, 4.0, DENSITY_POINTS)  # standard deviations
-SPLIT_LIKE: Final = 0.3  # log distance of the spot from the last close that no market move explains
 
 
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -48,14 +47,9 @@ def _labels_after(last: np.datetime64) -> tuple[str, ...]:
     return _labels(calendar.sessions_between(last + 1, last + 60)[:SESSIONS])
 
 
-def closes_apart(f: Findings) -> bool:
-    """Tell whether the spot is too far from the last close to be of the same share, as before and after a split."""
-    return abs(math.log(f.spot / float(f.snapshot.bars.close[-1]))) > SPLIT_LIKE
-
-
 def _scale(f: Findings) -> float:
     """Put a history that was adjusted for a later split on the level of the quotes."""
-    return f.spot / float(f.snapshot.bars.close[-1]) if closes_apart(f) else 1.0
+    return f.spot / float(f.snapshot.bars.close[-1]) if closes_apart(f.snapshot, f.spot) else 1.0
 
 
 class Drawn(NamedTuple):

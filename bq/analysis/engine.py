@@ -21,6 +21,7 @@ from bq.analysis.measures import Market, Measures, bring_together, overlapping_r
 from bq.analysis.measures import Outlook as MeasuresOutlook
 from bq.analysis.panel import LEAST_RETURNS
 from bq.analysis.slices import Slice
+from bq.analysis.soundness import is_sound
 from bq.config import VERSION
 from bq.errors import Problem, bad_data, not_enough_data
 from bq.market import calendar, quality
@@ -82,8 +83,8 @@ def check(snapshot: Snapshot) -> Problem | None:
     recent = closes[-(panel.RETURNS + 1) :]
     if not (np.isfinite(recent).all() and (recent > 0.0).all()):
         return bad_data(snapshot.ticker, "the history holds prices that are missing or not positive.")
-    if np.ptp(np.log(recent[-panel.ARIMA_CLOSES :])) == 0.0:
-        return bad_data(snapshot.ticker, f"the price has not changed for {panel.ARIMA_CLOSES} sessions.")
+    if np.ptp(np.log(recent[-(cycles.TREND_SESSIONS + 1) :])) == 0.0:
+        return bad_data(snapshot.ticker, f"the price has not changed for {cycles.TREND_SESSIONS} sessions.")
     if snapshot.spot <= 0.0:
         return bad_data(snapshot.ticker, f"the price in force is {snapshot.spot:g}.")
     if not (np.isfinite(snapshot.spot) or snapshot.chain is not None):
@@ -304,16 +305,18 @@ def _complete(
         d.row: design.from_forecast(d.outlook, ladder, batch.fee) for d, ladder in zip(unquoted, ladders, strict=True)
     }
     cases: list[risk.Case] = []
-    first = []
+    first, sound = [], list[bool]()
     for d in drafts:
         first.append(len(cases))
-        cases += _cases(d, d.design or assumed[d.row], batch)
+        sound.append(is_sound(d.snapshot, qualities[d.row], d.outlook.spot))
+        cases += _cases(d, d.design or assumed[d.row], batch, sound[-1])
     assessed = risk.assess(cases)
     return [
         Findings(
             row=d.row,
             snapshot=d.snapshot,
             quality=qualities[d.row],
+            sound=trusted,
             panel=batch.panel,
             volatility=batch.volatility,
             price=batch.price,
@@ -330,11 +333,11 @@ def _complete(
             found=d.found,
             candidates=[(choice, assessed[begin + j].risk) for j, choice in enumerate(d.choices)],
         )
-        for d, begin in zip(drafts, first, strict=True)
+        for d, begin, trusted in zip(drafts, first, sound, strict=True)
     ]
 
 
-def _cases(d: Draft, chosen: Design, batch: Batch) -> list[risk.Case]:
+def _cases(d: Draft, chosen: Design, batch: Batch, sound: bool) -> list[risk.Case]:
     """List a ticker's positions: the trade first, then the other candidates."""
     payments = Payments.of(d.snapshot)
     shrunk: list[tuple[Design, float | None]] = [(choice.design, choice.ev_shrunk) for choice in d.choices]
@@ -345,6 +348,7 @@ def _cases(d: Draft, chosen: Design, batch: Batch) -> list[risk.Case]:
             d.outlook.spot,
             math.sqrt(volatility.total_variance(batch.volatility.ahead[d.row], position.sessions)),
             payments,
+            sound,
             ev_shrunk,
         )
         for position, ev_shrunk in shrunk or [(chosen, None)]

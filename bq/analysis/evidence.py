@@ -61,6 +61,7 @@ def collect(f: Findings, greeks: schema.Greeks, history: F64) -> tuple[score.Evi
         quotes=quoted,
         grade=f.quality.grade,
         measures_agree=len({ev > 0.0 for ev in opinions}) == 1,
+        sound=f.sound,
         flags=tuple(f.risk.assignment_flags),
     )
     trend_t = float(f.cycles.trend.t_stat[i])

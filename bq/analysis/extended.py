@@ -16,6 +16,7 @@ from bq.analysis.identity import data_hash
 from bq.analysis.legs import Legs
 from bq.analysis.maturity import Interpolated
 from bq.analysis.rounding import Row, cut, known, number
+from bq.analysis.soundness import closes_apart
 from bq.market import calendar
 from bq.schema import Reason
 
@@ -118,7 +119,7 @@ def _reasons(f: Findings, legs: Legs) -> list[Reason]:
         extra.append("spot_and_quotes_apart")
     extra += ["legs_across_ex_date"] * legs.across_ex_date
     extra += ["volatility_of_smile"] * legs.of_smile
-    if charts.closes_apart(f):
+    if closes_apart(f.snapshot, f.spot):
         extra.append("spot_and_closes_apart")
     if _none_in_horizon(f):
         extra.append("no_expiry_in_horizon")

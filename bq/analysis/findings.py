@@ -35,6 +35,7 @@ class Findings(NamedTuple):
     row: int
     snapshot: Snapshot
     quality: ChainQuality
+    sound: bool  # the history can carry a claim
     panel: Panel
     volatility: Volatility
     price: PriceForecast

@@ -56,6 +56,7 @@ class Case(NamedTuple):
     spot: float
     sigma_total: float  # forecast standard deviation of the log price to expiry, for the touch probabilities
     payments: Payments  # the share's dividends to come
+    sound: bool  # the history can carry a claim
     ev_shrunk: float | None = None  # what the search made of the expected value
 
 
@@ -230,7 +231,7 @@ def _assessed(
     known = [ev for ev in (ahead.ev, ev_market, ev_empirical) if ev is not None]
     kelly_share = 0.0
     shrunk = ahead.ev if case.ev_shrunk is None else case.ev_shrunk
-    if bound is not None and bound > 0.0 and shrunk > 0.0:  # no size beside an AVOID
+    if bound is not None and bound > 0.0 and shrunk > 0.0 and case.sound:  # no size beside an AVOID
         kelly_share = 0.25 * outcomes.kelly(design.discount * p.payoff(m.forecast.prices) - p.debit, p.max_loss)
     sampling = SHORT * math.sqrt(max(ahead.pop * (1.0 - ahead.pop), 0.0) / size)
     risk = Risk(

@@ -36,6 +36,7 @@ class Evidence(NamedTuple):
     quotes: bool  # priced from usable quotes
     grade: str
     measures_agree: bool  # on the sign of the expected value
+    sound: bool  # the history can carry a claim
     flags: tuple[str, ...]  # what else limits the recommendation
 
 
@@ -114,7 +115,10 @@ def judge(e: Evidence) -> tuple[Score, Limits]:
         reasons.append("edge_within_error")
     if e.quotes and not e.measures_agree:
         reasons.append("history_disagrees_with_forecast")
-    edge = e.quotes and e.grade != "D" and positive and e.measures_agree and e.max_loss > 0.0 and bound > 0.0
+    if not e.sound:
+        reasons.append("history_not_sound")
+    sure = e.quotes and e.grade != "D" and e.measures_agree and e.sound
+    edge = sure and positive and e.max_loss > 0.0 and bound > 0.0
     if edge and bound > MORE_ERRORS * e.ev_error and total >= STRONG_BUY:
         recommendation = "STRONG_BUY"
     elif edge and total >= BUY:
@@ -123,9 +127,9 @@ def judge(e: Evidence) -> tuple[Score, Limits]:
         recommendation = "NEUTRAL"
     else:
         recommendation = "AVOID"
-    if e.quotes and e.grade == "A" and e.measures_agree:
+    if sure and e.grade == "A":
         confidence = "HIGH"
-    elif e.quotes and e.grade in ("A", "B"):
+    elif e.quotes and e.grade in ("A", "B") and e.sound:
         confidence = "MEDIUM"
     else:
         confidence = "LOW"

@@ -77,7 +77,9 @@ def _standing(f: Findings, recommendation: str, reasons: Sequence[str]) -> str:
         return "wings one standard deviation around the strike nearest the median forecast"
     if recommendation in ("BUY", "STRONG_BUY"):
         return f"best of {f.found.passed:,} candidates by the lower bound of its expected profit for its risk"
-    if f.risk.ev_forecast <= 0.0:
+    if "history_not_sound" in reasons:
+        why = "its history is not sound enough to forecast from"
+    elif f.risk.ev_forecast <= 0.0:
         why = "it is not expected to earn its costs"
     elif "expected_value_not_positive" in reasons:
         why = "it is expected to earn no more than the luckiest of so many would seem to"

@@ -19,6 +19,7 @@ from bq.analysis.legs import occ_symbol, payoff_grids
 from bq.analysis.measures import Measure, Measures, bring_together
 from bq.analysis.rounding import number, numbers
 from bq.analysis.slices import Slice
+from bq.analysis.soundness import closes_apart, is_sound
 from bq.analysis.strategy import Curve, Strategy
 from bq.errors import Problem, bad_request
 from bq.market import calendar
@@ -234,7 +235,8 @@ def _risk(
     bound = risk.lower_bound(ev_forecast, ev_market, ev_empirical, error, _crossed(legs, commission))
     most = position.cost - position.curve.least
     bounded = math.isfinite(most) and most > 0.0
-    kelly = 0.25 * outcomes.kelly(profits, most) if bounded and bound > 0.0 else 0.0
+    sure = bound > 0.0 and is_sound(found.snapshot, found.quality, found.spot)
+    kelly = 0.25 * outcomes.kelly(profits, most) if bounded and sure else 0.0
     market = None
     if m.market is not None and source is not None:
         market = _rounded(strategy.market_interval(position, m.market.scaled, source.iv_error))
@@ -307,6 +309,8 @@ def _notes(found: Study, legs: Sequence[PricedLeg], columns: _Columns, curve: Cu
     extra += [f"volatility_of_{source}" for source in columns.iv_source if source != "quote"]
     if any(s is not None and s.spot_moved for s in found.slices):
         extra.append("spot_and_quotes_apart")
+    if closes_apart(found.snapshot, found.spot):
+        extra.append("spot_and_closes_apart")
     extra += ["legs_across_ex_date"] * int(columns.terms.by_tree.sum())
     if len(slices) > 1:
         extra.append("later_legs_at_model_value")

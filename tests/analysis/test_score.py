@@ -18,6 +18,7 @@ FAIR = Evidence(
     quotes=True,
     grade="A",
     measures_agree=True,
+    sound=True,
     flags=(),
 )
 GOOD = FAIR._replace(ev_forecast=0.9, ev_bound=0.3, vol_mispricing=15.0, volatility_percentile=10.0)
@@ -76,6 +77,7 @@ def test_a_clear_edge_with_good_quotes_is_a_strong_buy() -> None:
         {"ev_bound": None},
         {"ev_bound": 0.0},
         {"measures_agree": False},
+        {"sound": False},
         {"quotes": False},
         {"grade": "D"},
     ],

@@ -146,6 +146,7 @@ def test_the_reason_says_what_the_recommendation_rests_on(snapshots: list[Snapsh
         quotes=True,
         grade="A",
         measures_agree=True,
+        sound=True,
         flags=(),
     )._replace(**WHY[words])  # type: ignore[arg-type]
     judged, limits = score.judge(evidence)

@@ -93,7 +93,7 @@ def test_a_butterfly_is_a_case_of_it(form):
     (m,) = bring_together([Outlook(simulated, simulated[:500], 101.0, 0.1, 7, Market(svi, 101.0))])
     design = Design(position, np.datetime64("2026-08-21"), 37, tau, 20, rate, 0.0, 101.0, None, 0.0)
     nothing = Payments(np.empty(0), np.empty(0))
-    (found,) = risk.assess([risk.Case(design, m, 100.0, 0.09, nothing)])
+    (found,) = risk.assess([risk.Case(design, m, 100.0, 0.09, nothing, True)])
     for measure, ev, pop in (
         (m.forecast, found.risk.ev_forecast, found.risk.pop_forecast),
         (m.market, found.risk.ev_market, found.risk.pop_market),

@@ -114,6 +114,7 @@ export default {
   "reason.quotes_not_usable": "The quotes are too poor (grade D): nothing is concluded from them.",
   "reason.short_call_before_dividend": "The short call may be exercised before a dividend.",
   "reason.short_put_interest": "The short put may be exercised early, for the interest on its strike.",
+  "reason.history_not_sound": "The price history is not sound: jumps like splits, or days without any move.",
   "reason.history_disagrees_with_forecast": "Forecast and history disagree on whether it pays.",
   "reason.positive": "After costs it is expected to earn {forecast} a share under the forecast; the worst of the measures, less one standard error, comes to {worst}.",
   "reason.low_score": "Expected to earn {forecast} a share under the forecast, but with a score of {total} too little speaks for it.",

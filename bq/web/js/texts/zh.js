@@ -111,6 +111,7 @@ export default {
   "reason.quotes_not_usable": "报价质量过差（D 级），不据此下任何结论。",
   "reason.short_call_before_dividend": "卖出的看涨期权可能在除息前被行权。",
   "reason.short_put_interest": "卖出的看跌期权可能因利息被提前行权。",
+  "reason.history_not_sound": "价格历史不可靠：有类似拆股的跳变，或长时间毫无变动。",
   "reason.history_disagrees_with_forecast": "预测与历史对是否盈利的判断不一致。",
   "reason.positive": "扣除成本后，按预测分布预期每股盈利 {forecast}；最差口径减一个标准误后为 {worst}。",
   "reason.low_score": "按预测分布预期每股盈利 {forecast}，但评分仅 {total}，依据不足。",

@@ -98,6 +98,18 @@ def guarded(service: Service, name: str, handler: Handler) -> Handler:
     return serve
 
 
+def unrouted(handle: Handler) -> Handler:
+    """Give what no route sees (a tunnel, an expectation that cannot be met) the shape of every other error."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as error:
+            return failed(_translated(error))
+
+    return serve
+
+
 def _cut_off_if_begun(request: web.Request) -> None:
     """Break the connection if part of another answer went out: a second head would be read as its body."""
     if request.writer is not None and request.writer.output_size > 0:
@@ -137,6 +149,7 @@ def _translated(error: web.HTTPException) -> Problem:
         411: Problem("length_required", "Send a Content-Length."),
         413: Problem("too_large", "The body is too large."),
         415: Problem("unsupported_media_type", "Send JSON with Content-Type: application/json."),
+        417: Problem("bad_request", "Send no Expect but 100-continue."),
     }
     return by_status.get(error.status) or Problem("bad_request" if error.status < 500 else "internal", error.reason)
 

@@ -22,6 +22,7 @@ from bq.serving.limits import BACKLOG, BODY, ignore_newcomers, listening_socket,
 from bq.serving.logs import leave, start_logging
 from bq.serving.memory import settle_allocator
 from bq.serving.protocol import Door
+from bq.serving.routing import unrouted
 from bq.serving.service import Service
 
 _log = logging.getLogger(__name__)
@@ -47,8 +48,10 @@ class Runner(web.AppRunner):
         self._max_connections = max_connections
 
     async def _make_server(self) -> Server:
+        server = await super()._make_server()
+        server.request_handler = unrouted(server.request_handler)  # type: ignore[assignment]
         door = Door(
-            await super()._make_server(),
+            server,
             max_connections=self._max_connections,
             header_timeout_s=self._settings.header_timeout_s,
             write_stall_s=self._settings.write_stall_s,

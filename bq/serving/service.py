@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 import logging
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -140,6 +141,8 @@ class Service:
         self._open_market = open_market
         self._load_engine = load_engine
         self._leave = leave
+        # A write goes on in its thread when its keeper is cancelled, and the last one goes to the same file.
+        self._writing = threading.Lock()
         self._keepers: list[asyncio.Task[None]] = []
         self.boot_task: asyncio.Task[None] | None = None
 
@@ -232,11 +235,14 @@ class Service:
         """Write the cache to disk; a failure is counted and costs nothing else."""
         taken = snapshot.take(self.cache, self.desk.world, self.wall())
         try:
-            # One after the other: a write that was begun goes on in its thread, whoever is cancelled.
-            await self.pools.aside(snapshot.write, self._snapshot_path, taken)
+            await asyncio.to_thread(self._write, taken)
         except OSError as error:
             self.snapshot_failures += 1
             _log.warning("the cache could not be written: %s", error)
+
+    def _write(self, taken: snapshot.Snapshot) -> None:
+        with self._writing:
+            snapshot.write(self._snapshot_path, taken)
 
     @property
     def _snapshot_path(self) -> Path:

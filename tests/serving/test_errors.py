@@ -66,6 +66,7 @@ async def test_errors_have_one_shape(server, method, path, body, code):
         ({"Content-Type": "text/plain"}, "unsupported_media_type"),
         ({"Content-Type": "application/x-www-form-urlencoded"}, "unsupported_media_type"),
         ({"Content-Encoding": "gzip"}, "unsupported_media_type"),
+        ({"Content-Encoding": "identity, gzip"}, "unsupported_media_type"),
         ({"X-Deadline-Ms": "soon"}, "bad_request"),
         ({"X-Deadline-Ms": "nan"}, "bad_request"),
         ({"X-Deadline-Ms": "-5"}, "bad_request"),
@@ -90,6 +91,9 @@ RAW = {
     "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "bad_request"),
     "a header without a colon": (b"GET / HTTP/1.1\r\nHost x\r\n\r\n", "bad_request"),
     "a header line too long": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000 + b"\r\n\r\n", "bad_request"),
+    "a tunnel": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "not_found"),
+    "all of the server": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "not_found"),
+    "an expectation": (POST + b"Content-Length: 2\r\nExpect: mercy\r\n\r\n{}", "bad_request"),
     "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "bad_request"),
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The cache on disk: whole or not believed, and never in one piece in memory."""
 
+import asyncio
+import threading
 import tracemalloc
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from bq.serving import snapshot
 from bq.serving.cache import Cache
 from tests.serving.clock import FakeClock
+from tests.serving.fakes import running, until
 
 WORLD = "world"
 
@@ -70,3 +73,27 @@ def test_writing_and_reading_take_no_second_copy_of_the_cache(tmp_path, count):
     assert written < 2 << 20
     assert count * 50_000 <= kept
     assert peak - kept < 3 << 20
+
+
+async def test_a_write_that_the_end_of_the_server_overtakes_does_not_mix_with_the_last_one(tmp_path, monkeypatch):
+    """Both wrote into the same file at the same time: the checksum did not hold, and the whole cache was lost."""
+    write, gate, begun, ended = snapshot.write, threading.Event(), [], []
+
+    def slow(path, taken):
+        begun.append(len(ended))
+        if len(begun) == 1:
+            gate.wait()
+        write(path, taken)
+        ended.append(path)
+
+    monkeypatch.setattr(snapshot, "write", slow)
+    async with running(tmp_path, snapshot_s=0.01) as server:
+        await until(lambda: len(begun) == 1)
+        service = server.service
+        for keeper in service._keepers:
+            keeper.cancel()
+        last = asyncio.create_task(service.save_cache())
+        await asyncio.sleep(0.05)
+        gate.set()
+        await last
+        assert begun == [0, 1]  # each began when the one before had ended

@@ -173,3 +173,84 @@ async def test_a_pause_is_not_taken_for_a_slow_computation(room):
         room.batcher.beat()
     assert asking.result() == [f"s{i}" for i in range(10)]  # not given up for hanging
     assert room.batcher.compute_cost.predict(10) == pytest.approx(1.0, rel=1e-6)
+
+
+def test_a_pause_counts_while_it_lasts():
+    """It was counted when it had ended: until then a slice that gave way looked like one that hangs."""
+    now, pausing = [0.0], threading.Event()
+
+    def clock():
+        moment = now[0]
+        pausing.set()
+        return moment
+
+    turns = Turns(clock)
+    with turns.hurried():
+        pausing.clear()
+        patient = threading.Thread(target=turns.wait, args=(1e6,))
+        patient.start()
+        pausing.wait(10.0)
+        now[0] = 7.0
+        assert turns.paused_s == 7.0
+        now[0] = 9.0
+    patient.join(10.0)
+    assert turns.paused_s == 9.0
+
+
+def test_the_pauses_of_a_slice_are_not_shared_out_to_those_in_a_hurry():
+    """Half of them were put down to the slice that it gave way to, and it was given up for the other half."""
+
+    async def main():
+        room = Room(compute_slots=1)
+        room.fetch_s = 0.0
+        usual = room.compute
+
+        async def compute(keys, snapshots, hurried):
+            if hurried:
+                return await usual(keys, snapshots, hurried)
+            for _ in range(30):  # works for six seconds, and pauses for twenty-four
+                await asyncio.sleep(1.0)
+                room.paused += 0.8
+            return (await usual(keys, snapshots, hurried))._replace(paused_s=24.0)
+
+        async def in_a_hurry():
+            for i in range(300):
+                await room.answers([f"H{i}"])
+
+        room.batcher.bisection.compute = compute
+        asking = asyncio.create_task(room.answers(["S"], rank=Rank.SCAN))
+        await asyncio.sleep(0.01)
+        others = asyncio.create_task(in_a_hurry())
+        while not asking.done():
+            await asyncio.sleep(1.0)
+            room.batcher.beat()
+        assert asking.result() == ["s"]
+        assert room.batcher.tally.stuck == 0
+        await others
+
+    run(main())
+
+
+def test_a_slice_that_hangs_is_found_though_another_gives_way():
+    async def main():
+        room = Room(compute_slots=2, patient_slice_s=0.1)
+        room.fetch_s = 0.0
+
+        async def compute(keys, snapshots, hurried):
+            for _ in range(100):
+                await asyncio.sleep(1.0)
+                room.paused += 0.0 if "HANGS" in keys else 0.8
+            return Worked([b"x"] * len(keys), 0.0)
+
+        room.batcher.bisection.compute = compute
+        asking = [asyncio.create_task(room.answers([name], rank=Rank.SCAN)) for name in ("HANGS", "GIVES")]
+        while not asking[0].done():
+            await asyncio.sleep(1.0)
+            room.batcher.beat()
+        assert asking[0].result() == ["too_busy"]
+        assert asyncio.get_running_loop().time() < 30.0
+        for task in asking:
+            task.cancel()
+        await asyncio.sleep(200.0)
+
+    run(main())

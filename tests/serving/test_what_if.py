@@ -1,15 +1,17 @@
 """A caller's own legs over HTTP, on a server with the sample market."""
 
 import asyncio
+import contextlib
 import datetime as dt
 
 import msgspec
 import numpy as np
 import pytest
 
-from bq.analysis import engine
+from bq.analysis import engine, given_legs
 from bq.market.sample import SampleMarket
 from bq.serving.openapi import Error
+from bq.serving.suspects import FATAL, LIMIT, Suspect
 from bq.serving.what_if import WhatIfAnswer
 from tests.serving.fakes import FakeMarket, running, until
 
@@ -104,6 +106,60 @@ async def test_what_cannot_be_answered_is_told_why(server, body, status, text):
     assert found == status
     assert text in reply["error"]
     msgspec.convert(reply, Error)
+
+
+async def test_an_expiry_at_the_end_of_time_is_refused_and_not_counted_to(server):
+    """Without a chain the exchange's calendar was made for eight thousand years, and was too short then."""
+    leg = LEG | {"expiry": "9999-12-31", "price": 1.0}
+    status, reply = await server.post({"ticker": "^GSPC", "legs": [leg]}, "/api/what-if")
+
+    assert (status, reply["code"]) == (400, "bad_request")
+    assert "sessions away" in reply["error"]
+
+
+async def test_a_market_that_raises_is_a_bad_gateway(server, market):
+    market.fetch = lambda tickers: 1 / 0
+    status, reply = await server.post({"ticker": "AAPL", "legs": [LEG]}, "/api/what-if")
+
+    assert (status, reply["code"]) == (502, "source_failed")
+
+
+async def test_a_study_that_raises_is_told_and_not_tried_again_at_once(server, monkeypatch):
+    monkeypatch.setattr(given_legs, "study", lambda snapshot: 1 / 0)
+    for _ in range(2):
+        status, reply = await server.post({"ticker": "AAPL", "legs": [LEG]}, "/api/what-if")
+        assert (status, reply["code"]) == (500, "compute_failed")
+
+
+@pytest.mark.parametrize("name", ["AAPL", "what-if AAPL"])
+async def test_a_ticker_that_kills_the_process_is_not_studied_either(server, market, name):
+    server.service.suspects.accuse({name: Suspect(LIMIT, 0.0)}, {}, 0.0)
+    status, reply = await server.post({"ticker": "AAPL", "legs": [LEG]}, "/api/what-if")
+
+    assert (status, reply["code"]) == (500, "compute_failed")
+    assert "died" in reply["error"]
+    assert market.asked == []
+
+
+async def test_what_is_studied_is_on_record_meanwhile_and_a_study_that_ends_clears_it(server, monkeypatch):
+    """A death of the process in the middle is held against it, and not against its analysis."""
+    suspects, recorded = server.service.suspects, []
+    suspects.accuse({"what-if AAPL": Suspect(FATAL, 0.0), "AAPL": Suspect(FATAL, 0.0)}, {}, 0.0)
+    study, under_way = given_legs.study, server.service.pools.under_way
+
+    @contextlib.contextmanager
+    def noted(names):
+        recorded.append([*names, "begun"])
+        with under_way(names):
+            yield
+        recorded.append([*names, "ended"])
+
+    server.service.pools.under_way = noted
+    monkeypatch.setattr(given_legs, "study", lambda snapshot: (recorded.append(["study"]), study(snapshot))[1])
+    await server.post({"ticker": "AAPL", "legs": [LEG]}, "/api/what-if")
+
+    assert recorded == [["what-if AAPL", "begun"], ["study"], ["what-if AAPL", "ended"]]
+    assert list(suspects.known) == ["AAPL"]
 
 
 async def test_a_ticker_without_history_is_an_error_of_the_data(tmp_path):

@@ -130,6 +130,12 @@ class Store:
             if ended.rowcount:
                 standings.write(connection, scan_id, closes)
 
+    def spec(self, scan_id: str) -> ScanSpec | None:
+        """Give a scan as it was asked for, whatever came of it; None when there is none."""
+        with self.database.read() as connection:
+            row = connection.execute(select(scans).where(scans.c.scan_id == scan_id)).mappings().first()
+            return None if row is None else _spec(row)
+
     def unfinished(self) -> list[ScanSpec]:
         """Give the scans that have begun and not ended, oldest first."""
         query = select(scans).where(scans.c.status == "running").order_by(scans.c.started_at, scans.c.scan_id)

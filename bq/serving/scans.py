@@ -174,8 +174,10 @@ class Scans:
             if self._stopping:
                 raise Failure(Problem("not_ready", "The server is shutting down.", 5.0))
             await self._look_back(self.ledger.call)
-            if idempotency_key is not None and (known := await self.find(scan_id)) is not None:
-                if (known.universe, known.total) != (chosen.name, len(chosen.tickers)):
+            known = None if idempotency_key is None else await self.ledger.call(lambda store: store.spec(scan_id))
+            if known is not None:
+                same = {one.ticker for one in known.tickers} == {one.ticker for one in chosen.tickers}
+                if known.universe != chosen.name or not same:
                     raise Failure(KEY_USED)
                 return scan_id
             if self.current is not None:

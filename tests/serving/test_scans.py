@@ -165,6 +165,11 @@ async def test_the_same_idempotency_key_is_the_same_scan(server: Server) -> None
 
     assert (await server.post({}, "/api/scan", **key))[1]["task_id"] == first
     assert (await server.post({"universe": "sp500"}, "/api/scan", **key))[0] == 409
+    other = {"Idempotency-Key": "tuesday"}
+    await server.post({"universe": ["T1", "T2"]}, "/api/scan", **other)
+    await ended(server)
+    assert (await server.post({"universe": ["T2", "T1"]}, "/api/scan", **other))[0] == 200
+    assert (await server.post({"universe": ["T1", "T3"]}, "/api/scan", **other))[0] == 409  # as many, but others
     assert server.service.scans.current is None
 
 

@@ -37,6 +37,15 @@ def _aligned(arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     return out
 
 
+def _floats(values: npt.ArrayLike) -> F64:
+    """Convert real numbers to float64; numpy would read strings and dates as numbers, and drop imaginary parts."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiubO":
+        raise ValueError(f"expected real numbers, got {array.dtype}")
+    # Objects once more, from what they came in: pandas turns its missing values into NaN.
+    return np.asarray(values if array.dtype.kind == "O" else array, dtype=np.float64)
+
+
 def _fit(columns: tuple[npt.ArrayLike, ...], shape: tuple[int, ...]) -> TypeGuard[tuple[F64, ...]]:
     """Tell whether all are vectors of this shape that compiled code takes as they are.
 
@@ -55,11 +64,11 @@ def rows(*columns: npt.ArrayLike) -> Sequence[F64]:
     Raises
     ------
     ValueError
-        If the shapes do not fit or an input has more than one dimension.
+        If the shapes do not fit, an input has more than one dimension or is not of real numbers.
     """
     if _fit(columns, np.shape(columns[0])):
         return columns
-    return _aligned([np.asarray(c, dtype=np.float64) for c in columns])
+    return _aligned([_floats(c) for c in columns])
 
 
 def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, Sequence[F64]]:
@@ -68,7 +77,8 @@ def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, 
     Raises
     ------
     ValueError
-        If the shapes do not fit, an input has more than one dimension, or `is_call` is neither true nor false.
+        If the shapes do not fit, an input has more than one dimension or is not of real numbers, or `is_call` is
+        neither true nor false.
     """
     if (
         type(is_call) is np.ndarray  # before any conversion: with it this took twice as long
@@ -80,7 +90,7 @@ def option_rows(is_call: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[Bool, 
     flag = np.asarray(is_call)
     if flag.dtype != np.bool_ and (flag.dtype.kind not in "iuf" or not np.isin(flag, (0, 1)).all()):
         raise ValueError("is_call must be boolean")
-    call, *rest = _aligned([flag.astype(np.bool_, copy=False), *(np.asarray(c, dtype=np.float64) for c in columns)])
+    call, *rest = _aligned([flag.astype(np.bool_, copy=False), *map(_floats, columns)])
     return call, rest
 
 
@@ -90,19 +100,27 @@ def series(values: npt.ArrayLike, lengths: npt.ArrayLike | None) -> tuple[F64, I
     Raises
     ------
     ValueError
-        If values are not one- or two-dimensional, or lengths do not fit or lie outside 0..t.
+        If values are not one- or two-dimensional or no real numbers, or lengths do not fit, are not whole numbers or
+        lie outside 0..t.
     """
     if type(values) is np.ndarray and values.dtype is _FLOAT and values.ndim == 2 and values.flags.carray:
         array = values  # as most come: one series at a time, the door costs as much as what is behind it
     else:
-        array = np.require(np.atleast_2d(np.asarray(values, dtype=np.float64)), requirements=["C", "W"])
+        array = np.require(np.atleast_2d(_floats(values)), requirements=["C", "W"])
     if array.ndim != 2:
         raise ValueError(f"expected series of shape (n, t), got {array.shape}")
     n, t = array.shape
     if lengths is None:
         return array, np.full(n, t)
-    size = np.empty(n, np.int64)
-    size[:] = lengths
-    if n and (size.min() < 0 or size.max() > t):
+    given = np.asarray(lengths)
+    if given.shape not in ((n,), (1,), ()):
+        raise ValueError(f"expected {n} lengths, got shape {given.shape}")
+    if given.dtype.kind not in "iu":  # as pandas has them beside missing values; n of 0 may be an empty list
+        given = _floats(given)
+        if not (given == np.floor(given)).all():
+            raise ValueError("lengths must be whole numbers")
+    if given.size and not (given.min() >= 0 and given.max() <= t):
         raise ValueError(f"lengths must lie in 0..{t}")
+    size = np.empty(n, np.int64)
+    size[:] = given
     return array, size

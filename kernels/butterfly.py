@@ -119,7 +119,8 @@ def search(
     Raises
     ------
     ValueError
-        If shapes do not fit, there are more than 512 strikes, or a length is negative. Never for a bad row.
+        If shapes do not fit, there are more than 512 strikes, a length is negative or a limit is NaN. Never for a bad
+        row, which one with amounts of 1e100 and more is too.
 
     Notes
     -----
@@ -226,7 +227,7 @@ def _lay_out(book: Book, tables: Tables, limits: Limits, per_sd: bool) -> _Layou
     terms = np.empty((len(book.fees), lanes.TERMS))
     terms[:, lanes.FEES], terms[:, lanes.DISCOUNT] = book.fees, book.discount
     terms[:, lanes.GRID_LOW] = tables.grid_low
-    terms[:, lanes.PER_STEP] = 1.0 / np.where(tables.grid_step > 0.0, tables.grid_step, np.nan)
+    terms[:, lanes.PER_STEP] = 1.0 / np.where(tables.good, tables.grid_step, np.nan)
     terms[:, lanes.LEAST_LOSS] = limits.loss_in_fees * book.fees
     terms[:, lanes.POP_LOW], terms[:, lanes.POP_HIGH] = limits.pop_low, limits.pop_high
     terms[:, lanes.ERRORS], terms[:, lanes.REWARD], terms[:, lanes.PER_SD] = limits.errors, limits.reward_share, per_sd

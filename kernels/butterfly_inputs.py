@@ -3,13 +3,16 @@
 The doors are in `kernels.butterfly`, which hands these types on.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels._arrays import F64, I64, Bool
 from kernels.butterfly_lanes import MAX_STRIKES
+
+_MOST: Final = 1e100
+"""No amount of money is larger: beyond, sums and squares overflow, and a score that is NaN has no place in a list."""
 
 FORMS: Final = ("call", "put", "iron")
 """What the numbers in `Butterflies.form` mean."""
@@ -106,7 +109,7 @@ class Tables(NamedTuple):
 def _executable(bid: F64, ask: F64, limits: Limits) -> tuple[F64, F64, F64]:
     """Price to buy at (inf if none), price to sell at (-inf if none), half spread (0 if unusable)."""
     spread = ask - bid
-    usable = np.isfinite(spread) & (bid >= 0.0) & (ask > 0.0) & (spread >= 0.0)
+    usable = (ask < _MOST) & (bid >= 0.0) & (ask > 0.0) & (spread >= 0.0)
     allowed = np.maximum(0.5 * (bid + ask) * min(limits.spread_share, 1e300), limits.spread_floor)
     usable &= spread <= allowed
     buy = np.where(usable, ask, np.inf)
@@ -116,6 +119,8 @@ def _executable(bid: F64, ask: F64, limits: Limits) -> tuple[F64, F64, F64]:
 
 def read_quotes(quotes: Quotes, fee: npt.ArrayLike, discount: npt.ArrayLike, limits: Limits) -> Book:
     """Check and broadcast a chain; a row that is no chain is marked, not refused."""
+    if np.isnan(limits).any() or not np.isfinite(limits.errors):
+        raise ValueError(f"limits must be numbers, and errors finite, got {limits}")
     columns = np.broadcast_arrays(*(np.atleast_2d(np.asarray(c, dtype=np.float64)) for c in quotes))
     if columns[0].ndim != 2:
         raise ValueError(f"expected quotes of shape (n, m), got {columns[0].shape}")
@@ -127,13 +132,18 @@ def read_quotes(quotes: Quotes, fee: npt.ArrayLike, discount: npt.ArrayLike, lim
     listed = ~np.isnan(strike)
     highest = np.maximum.accumulate(np.where(listed, strike, -np.inf), axis=1)
     before = np.concatenate([np.full((n, 1), 0.0), highest[:, :-1]], axis=1)
-    good = np.where(listed, (strike > before) & (strike < np.inf), True).all(axis=1)
-    good &= (fees >= 0.0) & (fees < np.inf) & (factor > 0.0) & (factor < np.inf)
-    with np.errstate(invalid="ignore"):
+    good = np.where(listed, (strike > before) & (strike < _MOST), True).all(axis=1)
+    good &= (fees >= 0.0) & (fees < _MOST) & (factor > 1.0 / _MOST) & (factor < _MOST)
+    fees, factor = np.where(good, fees, np.nan), np.where(good, factor, np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
         calls, puts = _executable(call_bid, call_ask, limits), _executable(put_bid, put_ask, limits)
     return Book(
         strike, calls[0], calls[1], puts[0], puts[1], calls[2], puts[2], 4.0 * fees, factor, listed.sum(axis=1), good
     )
+
+
+def _is_amount(values: F64) -> Any:  # typed as numpy's own `isfinite`
+    return np.abs(values) < _MOST
 
 
 def read_measures(measures: Measures, book: Book) -> Tables:
@@ -165,14 +175,14 @@ def read_measures(measures: Measures, book: Book) -> Tables:
     smile = np.full((n, m), np.nan) if measures.smile_value is None else np.asarray(measures.smile_value, np.float64)
     if smile.shape != (n, m):
         raise ValueError(f"expected smile_value of shape {(n, m)}, got {smile.shape}")
-    complete = (np.isfinite(value) | ~listed).all(axis=2) & np.isfinite(cdf).all(axis=2)
-    complete &= (np.isfinite(shift) | ~listed).all(axis=(0, 3)) & (paths > 0.0)
+    complete = (_is_amount(value) | ~listed).all(axis=2) & np.isfinite(cdf).all(axis=2)
+    complete &= (_is_amount(shift) | ~listed).all(axis=(0, 3)) & (paths > 0.0)
     if square is not None:
-        complete &= (np.isfinite(square) | ~listed).all(axis=2)
+        complete &= (_is_amount(square) | ~listed).all(axis=2)
     absent = (np.isnan(value) | ~listed).all(axis=2) & np.isnan(cdf).all(axis=2)
     good = (complete | absent).all(axis=0) & complete.any(axis=0)
-    good &= np.isfinite(low) & (step > 0.0) & (step < np.inf)
-    smiles = (np.isfinite(smile) | ~listed).all(axis=1)
+    good &= _is_amount(low) & (step > 1.0 / _MOST) & (step < _MOST)
+    smiles = (_is_amount(smile) | ~listed).all(axis=1)
     good &= smiles | (np.isnan(smile) | ~listed).all(axis=1)
     over = 1.0 / np.where(paths > 0.0, paths, np.nan)
     return Tables(value, square, shift, cdf, low, step, over, smile, smiles, complete, good)

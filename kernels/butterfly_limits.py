@@ -56,6 +56,8 @@ def crossing(
         return math.inf
     while (high - low) * terms[PER_STEP] > 2.0 * BAND:
         middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break  # of a grid finer than the rounding of prices
         if least_between(below - middle, above + middle, terms, cells, measures) >= target:
             high = middle
         else:

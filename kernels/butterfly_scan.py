@@ -169,7 +169,7 @@ def _scan(
                         continue
                     divisor = max(math.sqrt(line[FIRST + lane]), 1e-300) if per_sd else loss
                     score = lcb / divisor
-                    if score > threshold or kept < keep:
+                    if score > threshold or (kept < keep and score >= threshold):  # nothing that is NaN
                         pool[kept, 0], pool[kept, 1], pool[kept, 2], pool[kept, SCORE] = start + i, b, c, score
                         pool[kept, POP], pool[kept, SPREAD], pool[kept, RISK] = line[COST + lane], loss, divisor
                         kept += 1

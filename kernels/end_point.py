@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels import status as st
-from kernels._arrays import F64, I8, I64, Bool, series
+from kernels._arrays import F64, I8, I64, Bool, rows, series
 from kernels._jit import helper, kernel
 
 PEAK: Final = 1
@@ -474,10 +474,13 @@ def band_signals(
     y, size = series(log_prices, lengths)
     n, t = y.shape
     wave = phase(y, period, size) if wave is None else wave
-    amplitude = np.where(wave.status == st.OK, wave.amplitude, 0.0)
+    for column in (wave.status, wave.amplitude, wave.angle, wave.period):
+        if np.shape(column) != (n,):
+            raise ValueError(f"a phase of {np.size(column)} rows for {n} rows")
+    amplitude, angle, days = rows(np.where(wave.status == st.OK, wave.amplitude, 0.0), wave.angle, wave.period)
     level_gain, slope_gain = np.zeros(t), np.zeros(t)
     _gains(level_gain, slope_gain)
     low, mid = np.full((n, t), np.nan), np.full((n, t), np.nan)
     status = np.empty(n, dtype=np.int8)
-    _bands(y, size, amplitude, wave.angle, wave.period, level_gain, slope_gain, low, mid, status)
+    _bands(y, size, amplitude, angle, days, level_gain, slope_gain, low, mid, status)
     return BandSignals(low, mid, status)

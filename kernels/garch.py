@@ -296,15 +296,19 @@ def conditional_variance(
     """
     sample = _sample_start(start)
     values, size = series(returns, lengths)
-    _same_rows(fitted, size)
+    fitted = _same_rows(fitted, size)
     out = np.full(values.shape, np.nan)
     variance_rows(values, size, fitted.mu, fitted.omega, fitted.alpha, fitted.gamma, fitted.beta, sample, out)
     return out
 
 
-def _same_rows(fitted: GarchFit, size: I64) -> None:
-    if fitted.mu.size != size.size:
-        raise ValueError(f"a fit of {fitted.mu.size} series for {size.size} series")
+def _same_rows(fitted: GarchFit, size: I64) -> GarchFit:
+    """Give a fit of as many series as compiled code takes it: somebody may have picked its rows."""
+    numbers = fitted[:8]
+    for column in numbers:
+        if np.shape(column) != size.shape:
+            raise ValueError(f"a fit of {np.size(column)} series for {size.size} series")
+    return GarchFit._make([*rows(*numbers), *fitted[8:]])
 
 
 def forecast(fitted: GarchFit, horizon: int) -> F64:

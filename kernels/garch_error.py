@@ -144,7 +144,7 @@ def window_error(
         raise ValueError(f"horizon must not be negative, got {horizon}")
     sample = _sample_start(start)
     values, size = series(returns, lengths)
-    _same_rows(fitted, size)
+    fitted = _same_rows(fitted, size)
     out = np.full((size.size, horizon), np.nan)
     _window_errors(values, size, fitted.mu, fitted.omega, fitted.alpha, fitted.gamma, fitted.beta, sample, out)
     return out

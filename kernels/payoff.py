@@ -259,7 +259,8 @@ def payoff_statistics(
     Returns
     -------
     PayoffStatistics
-        NaN where the status is not 0.
+        NaN where the status is not 0: for a row with NaN, infinity, numbers outside these domains, or so large that a
+        result overflows it is 5.
 
     Raises
     ------
@@ -300,6 +301,8 @@ def payoff_statistics(
     else:
         for row in chosen:
             out[row] = _sample_row(flies[row], c[row], d[row], tail, samples[row])
+    overflowed = chosen[~np.isfinite(out[chosen]).all(axis=1)]
+    out[overflowed], code[overflowed] = np.nan, status.BAD_INPUT
     ev, spread, cvar, quantile, pop, at_loss, inside, kelly, most = np.ascontiguousarray(out.T)
     return PayoffStatistics(ev, spread, cvar, quantile, pop, at_loss, inside, kelly, most, code)
 

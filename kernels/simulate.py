@@ -213,7 +213,7 @@ def filtered_historical(
     .. [1] Barone-Adesi, Giannopoulos and Vosper (1999), Journal of Futures Markets 19, 583-602.
     """
     values, size = series(returns, lengths)
-    _same_rows(fitted, size)
+    fitted = _same_rows(fitted, size)
     steps = _horizons(horizons)
     if steps.size and steps.max() > MAX_HORIZON:
         raise ValueError(f"horizons must not exceed {MAX_HORIZON}")

@@ -278,7 +278,9 @@ def _stable(line_p: F64, half_p: F64) -> Bool:
 
 def _confirm(band: _Band, period: F64) -> tuple[F64, F64]:
     line_p, half_p = np.full(period.shape, np.nan), np.full((*period.shape, 2), np.nan)
-    row, column = np.nonzero((period >= SHORTEST) & (period <= LONGEST) & (band.status == st.OK)[:, None])
+    asked = (period >= SHORTEST) & (period <= LONGEST) & (band.status == st.OK)[:, None]
+    asked &= period < 2.0 * band.lengths[:, None]  # beyond, the nearest frequency is 0: the mean
+    row, column = np.nonzero(asked)
     for length, chosen in _by_length(band.lengths[row], np.arange(row.size)):
         rows, columns = np.ascontiguousarray(row[chosen]), column[chosen]
         near = np.rint(length / period[rows, columns]).astype(np.int64)
@@ -306,7 +308,8 @@ def confirm(
     log_returns, lengths, standardize
         As for `spectrum`.
     period : (n, k) float64
-        Days, taken to the nearest Fourier frequency of the row. NaN and what lies outside 7 to 180 is not tested.
+        Days, taken to the nearest Fourier frequency of the row. NaN, what lies outside 7 to 180, and twice the row's
+        length or more, which is nearest to no cycle at all, is not tested.
 
     Returns
     -------

@@ -85,7 +85,8 @@ def _bin(sample: F64, low: float, per_step: float, mass: F64) -> None:
         mass[g] = 0.0
     weight = 1.0 / sample.size
     for x in sample:
-        p = min(max((x - low) * per_step, 0.0), mass.size - 1.000001)
+        p = (x - low) * per_step
+        p = min(p, mass.size - 1.000001) if p > 0.0 else 0.0  # 0 where it is NaN: of an index nothing is checked here
         cell = int(p)
         share = p - cell
         mass[cell] += weight * (1.0 - share)
@@ -96,7 +97,7 @@ def _bin(sample: F64, low: float, per_step: float, mass: F64) -> None:
 def _smooth(mass: F64, below: F64, ratio: float, cdf: F64) -> None:
     """Sum of mass times Phi(distance / width); beyond 6 widths a mass counts whole or not at all."""
     points = mass.size
-    reach = min(int(6.0 / ratio) + 1, points)
+    reach = int(6.0 / ratio) + 1 if 6.0 / ratio < points else points
     total = 0.0
     for g in range(points):
         total += mass[g]
@@ -130,10 +131,12 @@ def _sample_tables(
         _smooth(mass, below, step[row] / width[row], cdf[row])
 
 
-def _rows(strike: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[F64, list[F64]]:
+def _rows(points: int, strike: npt.ArrayLike, *columns: npt.ArrayLike) -> tuple[F64, list[F64]]:
     strikes = np.array(np.atleast_2d(np.asarray(strike, dtype=np.float64)), order="C")
     if strikes.ndim != 2:
         raise ValueError(f"expected strikes of shape (n, m), got {strikes.shape}")
+    if points < 2:
+        raise ValueError(f"a grid needs at least 2 points, got {points}")
     n = strikes.shape[0]
     return strikes, [np.array(np.broadcast_to(np.asarray(c, dtype=np.float64), (n,))) for c in columns]
 
@@ -162,7 +165,7 @@ def lognormal(
     Raises
     ------
     ValueError
-        If the shapes do not fit. Never for a bad row.
+        If the shapes do not fit or there are fewer than two points. Never for a bad row.
 
     Examples
     --------
@@ -170,7 +173,7 @@ def lognormal(
     >>> float(np.diff(table.put_value[0], 2)[0].round(12))
     1.367216983893
     """
-    strikes, (low, step, mean, sd) = _rows(strike, grid_low, grid_step, log_mean, log_sd)
+    strikes, (low, step, mean, sd) = _rows(points, strike, grid_low, grid_step, log_mean, log_sd)
     value, square = np.full(strikes.shape, np.nan), np.full(strikes.shape, np.nan)
     cdf = np.empty((strikes.shape[0], points))
     good = np.isfinite(mean) & (sd > 0.0) & (sd < np.inf) & np.isfinite(low) & (step > 0.0) & (step < np.inf)
@@ -194,7 +197,7 @@ def sample(
     as Silverman's rule says (Silverman 1986, eq. 3.31), which is for densities and too wide for a distribution. Rows
     with a price that is NaN, infinite or not positive are NaN. Other arguments and errors as for `lognormal`.
     """
-    strikes, (low, step) = _rows(strike, grid_low, grid_step)
+    strikes, (low, step) = _rows(points, strike, grid_low, grid_step)
     n = strikes.shape[0]
     draws = np.atleast_2d(np.asarray(prices, dtype=np.float64))
     if draws.ndim != 2 or draws.shape[0] != n or draws.shape[1] < 1:
@@ -208,7 +211,8 @@ def sample(
     if chosen.size:
         paths = draws.shape[1]
         quarter, three = draws[chosen, paths // 4], draws[chosen, (3 * paths) // 4]
-        spread = np.minimum(draws[chosen].std(axis=1), (three - quarter) / 1.34)
+        with np.errstate(over="ignore"):  # of prices whose squares overflow: the other is the smaller then
+            spread = np.minimum(draws[chosen].std(axis=1), (three - quarter) / 1.34)
         # without any spread the smoothing is over a hundredth of a cell: none
         width[chosen] = np.maximum(0.3 * spread * paths**-0.2, 0.01 * step[chosen])
     _sample_tables(draws, chosen, strikes, low, step, width, value, square, cdf)
@@ -228,7 +232,7 @@ def smile(
     Put values and distribution are closed forms; the square is the integral of 2 E[max(x - S, 0)] from 0 to K, by
     Gauss-Legendre rules of 16 points between the strikes and on panels that double in length below the first.
     """
-    strikes, (low, step, fwd) = _rows(strike, grid_low, grid_step, forward)
+    strikes, (low, step, fwd) = _rows(points, strike, grid_low, grid_step, forward)
     good = (fwd > 0.0) & (fwd < np.inf) & np.isfinite(low) & (step > 0.0) & (step < np.inf)
     scale = np.where(good, fwd, np.nan)[:, None]
     known = (strikes > 0.0) & (strikes < np.inf)

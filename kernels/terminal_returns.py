@@ -155,8 +155,10 @@ def tabulate(
     Raises
     ------
     ValueError
-        If the shapes do not fit. Never for a bad row.
+        If the shapes do not fit or there are fewer than two points. Never for a bad row.
     """
+    if points < 2:
+        raise ValueError(f"a grid needs at least 2 points, got {points}")
     values, size = series(log_returns, lengths)
     n = size.size
     strikes = np.array(np.atleast_2d(np.asarray(strike, dtype=np.float64)), order="C")

@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import sys
 
+from bq import blas  # noqa: F401 - first: it is read when numpy is imported
 from bq.config import Settings, from_env
 from bq.errors import Failure
 from bq.market.source import Market

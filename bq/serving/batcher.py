@@ -231,6 +231,12 @@ class Batcher(Generic[K, S]):
         """Tell whether a slice that the watchdog gave up is still running."""
         return any(running.given_up and running.is_slice for running in self._running)
 
+    @property
+    def cut_off_s(self) -> float:
+        """Seconds for which no fetch could begin, each slot being held by one that was given up; 0 if one is free."""
+        given_up = [running.began for running in self._running if running.given_up and not running.is_slice]
+        return self._clock() - max(given_up) if len(given_up) >= self.limits.fetch_slots else 0.0
+
     def hurry(self) -> None:
         """End every wait now, with what there is: the process is about to go, and no answer at all would be worse."""
         for waiter in self.register.waiters():

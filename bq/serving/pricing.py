@@ -20,7 +20,7 @@ from bq.schema.units import number
 from bq.serving.handlers import answer, client_of
 from bq.serving.limits import read_body
 from bq.serving.openapi import Operation
-from bq.serving.requests import decode
+from bq.serving.requests import choices, decode
 from bq.serving.routing import route
 from bq.serving.service import Service
 
@@ -208,7 +208,7 @@ class Body:
             try:
                 columns[name] = decoder.decode(text)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise Failure(bad_request(f"{name} does not read: {error}")) from None
+                raise Failure(bad_request(f"{name} does not read: {error}{choices(decoder.type, error)}")) from None
             except RecursionError:
                 raise Failure(bad_request(f"{name} is nested too deeply.")) from None
         if any(isinstance(column, list) and len(column) > MOST_ROWS for column in columns.values()):

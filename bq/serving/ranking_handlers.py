@@ -24,7 +24,7 @@ from bq.schema import Analysis, Detail
 from bq.serving import wire
 from bq.serving.handlers import answer
 from bq.serving.openapi import Operation, Parameter
-from bq.serving.requests import one_symbol
+from bq.serving.requests import choices, one_symbol
 from bq.serving.routing import route
 from bq.serving.service import Service
 
@@ -193,7 +193,9 @@ def read_query(kind: type[Q], query: Mapping[str, str]) -> Q:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         known = ", ".join(kind.__struct_fields__)  # type: ignore[attr-defined]
-        raise Failure(bad_request(f"The query cannot be read: {error}. Known are {known}.")) from None
+        raise Failure(
+            bad_request(f"The query cannot be read: {error}{choices(kind, error)}. Known are {known}.")
+        ) from None
 
 
 def routes(service: Service) -> list[web.RouteDef]:

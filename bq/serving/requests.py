@@ -3,7 +3,9 @@
 Rules of this file: pure functions of bytes and strings; no HTTP, no clock. How symbols are spelled is for `bq.symbols`.
 """
 
-from typing import Annotated, Final, TypeVar
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -61,9 +63,31 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Failure(bad_request(f"The body does not read as JSON of this form: {error}")) from None
+        text = f"The body does not read as JSON of this form: {error}{choices(decoder.type, error)}"
+        raise Failure(bad_request(text)) from None
     except RecursionError:
         raise Failure(bad_request("The body is nested too deeply.")) from None
+
+
+def choices(kind: Any, error: Exception) -> str:
+    """Name what may stand where a word was given that is none of a few, as the end of a sentence; else nothing."""
+    wrong = re.match(r"Invalid enum value .*?(?: - at `\$(.*)`)?$", str(error), re.DOTALL)
+    if wrong is None:
+        return ""
+    for name in re.findall(r"[a-z_]+", wrong[1] or ""):
+        fields = [get_type_hints(part) for part in _parts(kind) if isinstance(part, type)]
+        kind = next((hints[name] for hints in fields if name in hints), None)
+    allowed = [str(word) for part in _parts(kind) if get_origin(part) is Literal for word in get_args(part)]
+    return f". One of these will do: {', '.join(allowed)}" if allowed else ""
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """Take a type apart: unions, lists and notes go, classes and literals stay."""
+    if get_origin(kind) is Literal or not get_args(kind):
+        yield kind
+        return
+    for part in get_args(kind):
+        yield from _parts(part)
 
 
 def one_symbol(symbol: str) -> str:

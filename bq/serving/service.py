@@ -133,7 +133,9 @@ class Service:
         self.snapshot_failures = 0
         self.boot_failure: BaseException | None = None
         limit = memory.limit_bytes(settings.memory_mib)
-        self.upkeep = Upkeep(self.cache, self.variants, self.batcher, self.pools, limit, clock, self._leave_stuck)
+        self.upkeep = Upkeep(
+            self.cache, self.variants, self.batcher, self.pools, limit, clock, self._leave_stuck, leave
+        )
         self._ready = False
         self._lag_s = 0.0
         self._is_open = False

@@ -22,6 +22,7 @@ from bq.serving.variants import Variants
 _log = logging.getLogger(__name__)
 
 STUCK_GRACE_S: Final = 15.0  # between finding a slice stuck and leaving the process to its supervisor
+CUT_OFF_S: Final = 600.0  # with every fetch hanging, which no source that is merely slow or down comes to
 STUCK_EXIT: Final = 70  # EX_SOFTWARE
 TRIM_PAUSE_S: Final = 10.0  # between two times that freed memory is given back to the system, on an idle server
 BUSY_TRIM_PAUSE_S: Final = 60.0  # and on one that always has something to do
@@ -37,8 +38,10 @@ class Upkeep:
     ----------
     memory_limit
         Bytes near which stored answers give way; None for no limit.
+    leave_stuck
+        Ends the process with a code, when computing hangs beyond hope: what is being computed is to blame.
     leave
-        Ends the process with a code, when computing hangs beyond hope.
+        Ends it when fetching does, which is nobody's fault.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Upkeep:
         pools: Pools,
         memory_limit: int | None,
         clock: Callable[[], float],
+        leave_stuck: Callable[[int], object],
         leave: Callable[[int], object],
     ) -> None:
         self.memory_limit = memory_limit
@@ -58,6 +62,7 @@ class Upkeep:
         self._batcher = batcher
         self._pools = pools
         self._clock = clock
+        self._leave_stuck = leave_stuck
         self._leave = leave
         self._shrunk_at = self._trimmed_at = -math.inf
         self._computed_at_trim = -1
@@ -66,6 +71,7 @@ class Upkeep:
     def beat(self) -> None:
         """Do all of it; to be called every second."""
         self.look_for_stuck_slices()
+        self.look_for_hanging_fetches()
         self.watch_memory()
         self.trim_now_and_then()
 
@@ -104,4 +110,10 @@ class Upkeep:
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         elif now - self._stuck_since > STUCK_GRACE_S:
             _log.critical("computing hangs; leaving")
+            self._leave_stuck(STUCK_EXIT)
+
+    def look_for_hanging_fetches(self) -> None:
+        """Leave when every fetch has hung for long: nothing new could be answered, and nobody would notice."""
+        if self._batcher.cut_off_s > CUT_OFF_S:
+            _log.critical("every fetch hangs; leaving")
             self._leave(STUCK_EXIT)

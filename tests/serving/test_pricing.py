@@ -64,7 +64,7 @@ async def test_implied_volatilities_come_back_with_a_status_each(server):
         ({"strike": {}}, "strike does not read"),
         ({"is_call": "call"}, "is_call does not read"),
         ({"is_call": None}, "is_call does not read"),
-        ({"style": "bermudan"}, "style does not read"),
+        ({"style": "bermudan"}, "style does not read: Invalid enum value 'bermudan'. One of these will do: european"),
         ({"volatility": 0.2}, "unknown field `volatility`"),
         ({"sigma": ...}, "missing required field `sigma`"),
     ],

@@ -109,6 +109,7 @@ async def test_a_wrong_query_is_refused_by_name(server, query: str) -> None:
     status, found = await server.get(f"/api/rankings?{query}")
     assert (status, found["code"]) == (400, "bad_request")
     assert query.partition("=")[0] in found["error"]
+    assert ("One of these will do: " in found["error"]) == query.startswith(("sort", "strategy"))
     assert (await server.get("/api/rankings/top20?limit=3"))[0] == 400
     assert (await server.get("/api/history/not%20one"))[0] == 400
 

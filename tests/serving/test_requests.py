@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bq.errors import Failure, Problem
-from bq.serving.requests import read_analyze
+from bq.schema_what_if import WhatIfBody
+from bq.serving.requests import AnalyzeBody, decode, read_analyze
 
 
 def problem_of(body: bytes, limit: int = 500):
@@ -141,3 +142,18 @@ def test_any_bytes_are_a_request_or_a_bad_request(body):
     request = read(body)
 
     assert not isinstance(request, Problem) or request.http_status in (400, 413)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "end"),
+    [
+        (AnalyzeBody, b'{"detail": "huge"}', "One of these will do: summary, default, full"),
+        (WhatIfBody, b'{"ticker": "A", "legs": [{"type": "straddle"}]}', "One of these will do: call, put"),
+        (AnalyzeBody, b'{"detail": 5}', "at `$.detail`"),
+        (AnalyzeBody, b"[]", "got `array`"),
+    ],
+)
+def test_a_word_that_is_none_of_a_few_is_told_which_will_do(kind, body, end):
+    with pytest.raises(Failure) as failed:
+        decode(msgspec.json.Decoder(kind), body)
+    assert failed.value.problem.error.endswith(end)

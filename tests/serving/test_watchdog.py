@@ -7,6 +7,7 @@ import pytest
 from bq.serving.admission import Limits
 from bq.serving.compute import Pools
 from bq.serving.flights import Rank
+from bq.serving.upkeep import CUT_OFF_S, STUCK_EXIT, Upkeep
 from tests.serving.loop import run
 from tests.serving.room import Room, beats, room_test
 
@@ -57,6 +58,35 @@ async def test_a_hanging_fetch_frees_its_waiters_and_is_not_our_defect(room):
 
     assert not room.batcher.is_stuck
     beat.cancel()
+
+
+def test_a_server_whose_every_fetch_hangs_for_long_is_replaced():
+    """Its slots were never free again: every miss failed, readiness said nothing, until somebody restarted it."""
+
+    async def main():
+        room = Room(fetch_slots=2)
+        left, loop = [], asyncio.get_running_loop()
+        upkeep = Upkeep(
+            room.cache, None, room.batcher, None, None, loop.time, lambda code: left.append("blamed"), left.append
+        )
+        beat = asyncio.create_task(beats(room.batcher))
+        room.fetch_s = 4 * CUT_OFF_S
+        assert await room.answers("A") == ["source_failed"]
+        await asyncio.sleep(CUT_OFF_S)
+        upkeep.look_for_hanging_fetches()
+        assert left == []  # one slot is free
+        began = loop.time()
+        assert await room.answers("B") == ["source_failed"]
+        while not left:
+            await asyncio.sleep(1.0)
+            upkeep.look_for_hanging_fetches()
+            assert loop.time() - began < 2 * CUT_OFF_S
+        assert left == [STUCK_EXIT]
+        assert loop.time() - began > CUT_OFF_S
+        beat.cancel()
+        await asyncio.sleep(4 * CUT_OFF_S)
+
+    run(main())
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,12 @@ class _Candidates(NamedTuple):
 
 
 def _checked(orders: tuple[Order, ...], criterion: str) -> list[Order]:
-    checked = [(int(p), int(d), int(q)) for p, d, q in orders]
-    if not checked:
+    given = list(orders)
+    if not given:
         raise ValueError("orders is empty")
+    if not all(np.shape(order) == (3,) and all(float(part).is_integer() for part in order) for order in given):
+        raise ValueError(f"orders must be a tuple of (p, d, q) in whole numbers, such as ((0, 1, 1),), got {orders!r}")
+    checked = [(int(p), int(d), int(q)) for p, d, q in given]
     for p, d, q in checked:
         if d != 1 or not 0 <= p <= 3 or not 0 <= q <= 3:
             raise ValueError(f"order {(p, d, q)} is not supported: d must be 1, p and q 0 to 3")
@@ -355,6 +358,8 @@ def forecast(fit: ArimaFit, series: npt.ArrayLike, horizon: int, lengths: npt.Ar
     if horizon < 1:
         raise ValueError(f"horizon must be at least 1, not {horizon}")
     levels, size = _arrays.series(series, lengths)
+    if np.shape(fit.ar) != (len(levels), 3):
+        raise ValueError(f"a fit of {len(fit.ar)} series for {len(levels)} series")
     ar, ma, sigma2 = _parameters(levels, fit.ar, fit.ma, fit.sigma2)
     out, usable = _filtered(levels, size, ar, ma, sigma2)
     mean = np.full((len(levels), horizon), np.nan)

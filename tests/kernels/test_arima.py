@@ -550,7 +550,20 @@ def test_an_empty_batch_is_fitted():
     assert arima.loglikelihood(np.empty((0, 120)), np.zeros(3), np.zeros(3), 1.0).shape == (0,)
 
 
-@pytest.mark.parametrize("orders", [(), ((1, 0, 1),), ((4, 1, 0),), ((0, 1, 4),), ((1, 2, 1),)])
+@pytest.mark.parametrize(
+    "orders",
+    [
+        (),
+        ((1, 0, 1),),
+        ((4, 1, 0),),
+        ((0, 1, 4),),
+        ((1, 2, 1),),
+        (1, 1, 1),
+        ((1, 1),),
+        ((1.5, 1, 0),),
+        ((np.nan, 1, 0),),
+    ],
+)
 def test_unsupported_orders_are_refused(orders):
     with pytest.raises(ValueError, match="order"):
         arima.fit(walks(1), orders=orders)
@@ -565,6 +578,12 @@ def test_a_horizon_below_one_is_refused():
     levels = walks(1)
     with pytest.raises(ValueError, match="horizon"):
         arima.forecast(arima.fit(levels), levels, 0)
+
+
+def test_a_fit_of_other_rows_is_refused():
+    levels = walks(2)
+    with pytest.raises(ValueError, match="fit of 1 series for 2"):
+        arima.forecast(arima.fit(levels[:1]), levels, 3)
 
 
 def test_lengths_that_do_not_fit_are_refused():

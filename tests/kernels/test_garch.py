@@ -162,6 +162,14 @@ def test_standard_errors_are_archs():
     np.testing.assert_allclose(ours.std_err[0], theirs, rtol=2e-2)
 
 
+def test_standard_errors_are_those_of_exact_scores():
+    y = reference.simulate(np.random.default_rng(6), 1, 900, alpha=0.06, gamma=0.1, beta=0.8, nu=6.0)
+    ours = garch.fit(y, model="gjr", dist="t")
+    found = [ours.mu[0], ours.omega[0], ours.alpha[0], ours.gamma[0], ours.beta[0], ours.nu[0]]
+    expected = reference.student_standard_errors(y[0], np.array(found))
+    np.testing.assert_allclose(ours.std_err[0], expected, rtol=5e-6)
+
+
 def test_real_windows_are_fitted_as_well_as_by_arch(data_dir):
     windows = reference.real_windows(data_dir, 40)
     theirs = np.array([reference.arch_fit(y).loglikelihood for y in windows])

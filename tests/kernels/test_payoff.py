@@ -1,5 +1,6 @@
 """The distribution of a butterfly's P&L: printed numbers, quadrature, Monte Carlo, and bad rows."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import optimize
@@ -167,6 +168,15 @@ def test_touching_agrees_with_simulation(level):
     exact = payoff.touch_probability(100.0, level, drift, sd)[0]
     assert exact == pytest.approx(reached.mean(), abs=0.03)
     assert exact > reached.mean() - 0.012
+
+
+@pytest.mark.parametrize(("level", "drift"), [(94.0, 0.02), (106.0, 0.02), (106.0, -0.3), (60.0, 0.0), (130.0, 0.4)])
+def test_touching_is_the_formula_in_forty_digits(level, drift):
+    with mp.workdps(40):
+        b, m, s = mp.log(mp.mpf(level) / 100), mp.mpf(drift), mp.mpf(0.07)
+        b, m = (b, m) if b > 0 else (-b, -m)
+        exact = float(mp.ncdf((m - b) / s) + mp.exp(2 * m * b / s**2) * mp.ncdf((-b - m) / s))
+    assert payoff.touch_probability(100.0, level, drift, 0.07)[0] == pytest.approx(exact, rel=1e-12)
 
 
 def test_the_level_where_the_price_stands_is_touched():

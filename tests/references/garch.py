@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from arch import arch_model
-from scipy.special import gammaln
+from scipy.special import gammaln, loggamma
 
 
 def arch_of(y, gjr=False, student=False):
@@ -44,6 +44,34 @@ def loglikelihood(y, mu, omega, alpha, beta, gamma=0.0, nu=None, sample=False):
             total += gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(np.pi * (nu - 2) * h)
             total -= (nu + 1) / 2 * np.log1p(square / (h * (nu - 2)))
     return total
+
+
+def student_terms(y, x):
+    """Log densities at x = (mu, omega, alpha, gamma, beta, nu), one an observation; for complex x too."""
+    mu, omega, alpha, gamma, beta, nu = x
+    weight = 0.94 ** np.arange(min(75, y.size))
+    h = square = weight @ (y - y.mean())[: weight.size] ** 2 / weight.sum()
+    down = 0.5
+    out = np.empty(y.size, complex)
+    for t, value in enumerate(y):
+        h = omega + (alpha + gamma * down) * square + beta * h
+        shock = value - mu
+        square, down = shock**2, float(shock.real < 0)
+        out[t] = loggamma((nu + 1) / 2) - loggamma(nu / 2) - 0.5 * np.log(np.pi * (nu - 2) * h)
+        out[t] -= (nu + 1) / 2 * np.log1p(square / (h * (nu - 2)))
+    return out
+
+
+def student_standard_errors(y, x):
+    """Find robust standard errors: scores by complex steps, which are exact, the Hessian by differences of them."""
+
+    def scores(x):
+        return np.stack([student_terms(y, x + step).imag / 1e-30 for step in 1e-30j * np.eye(x.size)])
+
+    steps = np.diag(1e-5 * np.abs(x))
+    hessian = np.stack([(scores(x + s) - scores(x - s)).sum(axis=1) / (2 * s.sum()) for s in steps])
+    inverse, own = np.linalg.inv(hessian), scores(x)
+    return np.sqrt(np.diag(inverse @ (own @ own.T) @ inverse))
 
 
 def simulate(rng, n, t, mu=0.05, omega=0.05, alpha=0.08, beta=0.88, gamma=0.0, nu=None, burn=500):

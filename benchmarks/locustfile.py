@@ -11,12 +11,31 @@ hides a fast server's limits; `benchmarks/loadgen.py` is the finer instrument.
 import itertools
 import os
 import random
+import sys
+import time
+import urllib.request
+from typing import Any
 
-from locust import FastHttpUser, constant, tag, task
+from locust import FastHttpUser, constant, events, tag, task
 
 TICKERS = os.environ.get("BQ_LOAD_TICKERS", ",".join(["AAPL", *(f"SIM{i:03d}" for i in range(1, 500))])).split(",")
 WEIGHTS = [1.0 / (rank + 1) for rank in range(len(TICKERS))]
 COLD = itertools.cycle([(ticker, detail) for detail in ("summary", "default", "full") for ticker in TICKERS])
+READY_WITHIN_S = float(os.environ.get("BQ_LOAD_READY_S", "300"))  # a server that was just started may compile first
+
+
+@events.init.add_listener  # the run has not begun: its time does not count yet
+def wait_until_ready(environment: Any, **_: object) -> None:
+    """Load nothing but a server that is ready: it refuses everything before, fast, and the table would tell of that."""
+    address, until = f"{environment.host.rstrip('/')}/readyz", time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError as error:  # 503 as well
+            if time.monotonic() > until:
+                sys.exit(f"{address} does not say that the server is ready ({error}). Is it running?")
+        time.sleep(0.5)
 
 
 class Client(FastHttpUser):

@@ -17,7 +17,7 @@ from bq.analysis import early_exercise, parity, smiles
 from bq.analysis.early_exercise import Terms
 from bq.analysis.slices import Side, Slice, table
 from bq.market import calendar
-from bq.market.quality import ChainQuality
+from bq.market.quality import ChainQuality, adjusted_contracts
 from bq.market.source import F64, Bool, Chain, Days, Snapshot
 from kernels import black_scholes, implied_vol
 
@@ -45,9 +45,12 @@ def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: D
     if chain is None:
         return []
     if expiries is None:
-        wanted = np.flatnonzero(_in_horizon(chain.expiry, np.datetime64(calendar.local_date(snapshot.as_of), "D")))
+        kept = _in_horizon(chain.expiry, np.datetime64(calendar.local_date(snapshot.as_of), "D"))
     else:
-        wanted = np.flatnonzero(np.isin(chain.expiry, expiries))
+        kept = np.isin(chain.expiry, expiries)
+    if chain.symbol is not None:
+        kept &= ~adjusted_contracts(chain)  # other contracts, though of the same strikes
+    wanted = np.flatnonzero(kept)
     if not wanted.size:
         return []
     order = wanted[np.lexsort((chain.strike[wanted], chain.expiry[wanted]))]
@@ -63,6 +66,7 @@ def slices_of(owner: int, snapshot: Snapshot, quality: ChainQuality, expiries: D
     for side, own in enumerate((is_call, ~is_call)):
         places[side, at[own]] = order[own]
         own &= good
+        places[side, at[own]] = order[own]  # of two rows of one contract, that of the quotes
         quotes[2 * side, at[own]], quotes[2 * side + 1, at[own]] = chain.bid[order[own]], chain.ask[order[own]]
     dte, years, sessions = _distances(snapshot.as_of, chain.quote_time, days.tobytes())
     rates = snapshot.rates.rates(years)

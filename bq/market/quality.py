@@ -14,7 +14,9 @@ Bars (of the last three years, which is more than any model here looks at):
 Quotes. These make a quote unusable: `quotes_zero_bid`, `quotes_zero_ask`, `quotes_crossed`, `quotes_below_intrinsic`
 (the ask, by more than half a per cent of the share), `quotes_above_maximum` (the bid), `quotes_wide` (more than half of
 the middle and more than 0.10), `quotes_not_convex` (a butterfly around it costs less than nothing at bid and ask),
-`quotes_not_monotone` (a vertical spread does), `quotes_zero_size` (where the source tells sizes). These are only said:
+`quotes_not_monotone` (a vertical spread does), `quotes_zero_size` (where the source tells sizes), `quotes_adjusted` (a
+contract whose root ends in a digit delivers something else than 100 shares since a split or a spin-off),
+`quotes_contradictory` (two of one expiry, kind and strike that differ). These are only said:
 `quotes_locked`, `quotes_no_recent_trade` (for a week: an idle contract may be well quoted),
 `quotes_traded_before_session` (within a week, but not since the session of the quotes opened: the last price is not of
 today), `quotes_no_open_interest` (of a contract with a bid), `vendor_volatility_placeholder`,
@@ -237,10 +239,13 @@ def _inspect_chains(chains: Sequence[tuple[Chain, float]]) -> list[ChainQuality]
     quoted = of_chain([np.datetime64(chain.quote_time.replace(tzinfo=None), "s") for chain, _ in chains])
     stale = (quoted - last_trade) / np.timedelta64(1, "D") > STALE_TRADE_DAYS
     earlier = (last_trade < of_chain([_session_opened(chain.quote_time) for chain, _ in chains])) & ~stale
-    concave, falling = _arbitrage(quotes)
+    adjusted = np.concatenate([adjusted_contracts(chain) for chain, _ in chains])
+    contradictory = _contradictory(quotes, adjusted)
+    concave, falling = _arbitrage(quotes, ~(adjusted | contradictory))
     # Nobody stands behind a price for no contracts. A source without sizes (NaN) says nothing of that.
     no_size = (column("bid_size") == 0.0) & ~no_bid | (column("ask_size") == 0.0) & ~no_ask
     usable = ~(no_bid | no_ask | no_size | crossed | below | above | wide | concave | falling)
+    usable &= ~(adjusted | contradictory)
     marks = {
         "quotes_zero_bid": no_bid,
         "quotes_zero_ask": no_ask,
@@ -252,6 +257,8 @@ def _inspect_chains(chains: Sequence[tuple[Chain, float]]) -> list[ChainQuality]
         "quotes_not_convex": concave,
         "quotes_not_monotone": falling,
         "quotes_zero_size": no_size,
+        "quotes_adjusted": adjusted,
+        "quotes_contradictory": contradictory,
         "quotes_no_recent_trade": stale,
         "quotes_traded_before_session": earlier,
         "quotes_no_open_interest": (column("open_interest") == 0.0) & ~no_bid,
@@ -260,7 +267,7 @@ def _inspect_chains(chains: Sequence[tuple[Chain, float]]) -> list[ChainQuality]
     table = np.stack(list(marks.values()))
     parts = [slice(end - size, end) for end, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True)]
     in_session = [_in_session(chain.quote_time) for chain, _ in chains]
-    grades = _grades(quotes, usable, parts, [chain.quote_time for chain, _ in chains], in_session)
+    grades = _grades(quotes, usable, ~adjusted, parts, [chain.quote_time for chain, _ in chains], in_session)
     found = []
     for part, grade, inside in zip(parts, grades, in_session, strict=True):
         reasons = _counted(zip(marks, table[:, part].sum(axis=1).tolist(), strict=True))
@@ -283,8 +290,32 @@ def _session_opened(moment: dt.datetime) -> np.datetime64:
     return np.datetime64(opened.replace(tzinfo=None), "s")
 
 
-def _arbitrage(q: _Quotes) -> tuple[Bool, Bool]:
+def adjusted_contracts(chain: Chain) -> Bool:
+    """Mark contracts whose deliverable is not 100 shares: the OCC gives their root a digit (AAPL1) at its end."""
+    if chain.symbol is None:
+        return np.zeros(chain.strike.size, dtype=np.bool_)
+    return np.array([symbol[-16:-15].isdigit() for symbol in chain.symbol], dtype=np.bool_)
+
+
+def _contradictory(q: _Quotes, adjusted: Bool) -> Bool:
+    """Mark quotes of one expiry, kind and strike that differ: which of them is the contract's cannot be told."""
+    found = np.zeros(q.bid.size, dtype=np.bool_)
+    order = np.lexsort((q.strike, q.is_call, q.expiry, q.owner, adjusted))
+    a, b = order[:-1], order[1:]
+    same = (q.owner[a] == q.owner[b]) & (q.expiry[a] == q.expiry[b]) & (q.is_call[a] == q.is_call[b])
+    same &= (q.strike[a] == q.strike[b]) & ~adjusted[a] & ~adjusted[b]
+    differ = same & ~((q.bid[a] == q.bid[b]) & (q.ask[a] == q.ask[b]))
+    found[a[differ]] = found[b[differ]] = True
+    return found
+
+
+def _arbitrage(q: _Quotes, compared: Bool) -> tuple[Bool, Bool]:
     """Mark quotes that their neighbours contradict at executable prices: stale or wrong ones, not free money.
+
+    Parameters
+    ----------
+    compared : (n,) bool
+        Quotes that take part: those of one contract each.
 
     Returns
     -------
@@ -293,7 +324,7 @@ def _arbitrage(q: _Quotes) -> tuple[Bool, Bool]:
     """
     concave, falling = np.zeros(q.bid.size, dtype=np.bool_), np.zeros(q.bid.size, dtype=np.bool_)
     order = np.lexsort((q.strike, q.is_call, q.expiry, q.owner))
-    good = order[(q.bid[order] > 0.0) & (q.ask[order] >= q.bid[order])]
+    good = order[(q.bid[order] > 0.0) & (q.ask[order] >= q.bid[order]) & compared[order]]
     owner, expiry, strike, is_call = q.owner[good], q.expiry[good], q.strike[good], q.is_call[good]
     bid, ask = q.bid[good], q.ask[good]
     # Rows that are followed by one of the same chain, expiry and kind, at a higher strike.
@@ -314,13 +345,18 @@ def _arbitrage(q: _Quotes) -> tuple[Bool, Bool]:
 
 
 def _grades(
-    q: _Quotes, usable: Bool, parts: Sequence[slice], moments: Sequence[dt.datetime], in_session: Sequence[bool]
+    q: _Quotes,
+    usable: Bool,
+    counted: Bool,
+    parts: Sequence[slice],
+    moments: Sequence[dt.datetime],
+    in_session: Sequence[bool],
 ) -> list[Grade]:
     """Grade each chain, whose quotes are a part of all, by its quotes near the money."""
     today = np.array([_day(moment) for moment in moments])[q.owner]
     days = (q.expiry - today).astype(np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):  # where there is no level, or no quote
-        near = (np.abs(np.log(q.strike / q.level)) < NEAR_MONEY) & (days >= 0) & (days <= HORIZON_DAYS[1])
+        near = (np.abs(np.log(q.strike / q.level)) < NEAR_MONEY) & (days >= 0) & (days <= HORIZON_DAYS[1]) & counted
         spread = (q.ask - q.bid) / (0.5 * (q.ask + q.bid))
     traded = near & (days >= HORIZON_DAYS[0])
     return [

@@ -11,7 +11,7 @@ from bq import schema
 from bq.analysis import engine
 from bq.errors import Problem
 from bq.market.sample import SampleMarket
-from bq.market.source import Bars, Snapshot
+from bq.market.source import Bars, Chain, Snapshot
 from bq.schema import Analysis
 
 
@@ -296,6 +296,23 @@ def test_what_the_data_lack_is_said(snapshots: list[Snapshot], analyses: list[An
     late, split = engine.analyze([msgspec.structs.replace(s, chain=far), broken(s, **prices)])
     assert reasons(late)["no_expiry_in_horizon"] == 1
     assert reasons(split)["spot_and_closes_apart"] == 1
+
+
+def test_contracts_adjusted_for_a_spin_off_change_nothing(snapshots: list[Snapshot], analyses: list[Analysis]) -> None:
+    """Behind the contracts of their strikes in the chain, they used to stand for them."""
+    s = snapshots[0]
+    c = s.chain
+    assert c is not None
+    names = [name for name in Chain.__struct_fields__ if isinstance(getattr(c, name), np.ndarray)]
+    cheap = {"bid": 0.6 * c.bid, "ask": 0.6 * c.ask}
+    rows = {name: np.concatenate([getattr(c, name), cheap.get(name, getattr(c, name))]) for name in names}
+    symbols = tuple(f"{root}260717C00100000" for root in ("AAPL", "AAPL1") for _ in range(c.strike.size))
+    (a,) = engine.analyze([msgspec.structs.replace(s, chain=msgspec.structs.replace(c, **rows, symbol=symbols))])
+    assert reasons(a)["quotes_adjusted"] == c.strike.size
+    assert isinstance(a, Analysis)
+    same = ("chain", "risk", "candidates", "search", "legs", "payoff", "constant_maturity", "term_structure")
+    assert [getattr(a.extended, name) for name in same] == [getattr(analyses[0].extended, name) for name in same]
+    assert (a.butterfly, a.garch, a.score) == (analyses[0].butterfly, analyses[0].garch, analyses[0].score)
 
 
 def test_a_leg_whose_quote_has_no_volatility_is_counted(market: SampleMarket) -> None:

@@ -254,6 +254,40 @@ def test_quotes_from_outside_the_session_are_said_and_are_no_a(moment: str, outs
     assert got.grade == ("B" if outside else "A")
 
 
+def beside(quotes: Chain, more: Chain) -> Chain:
+    """Put two chains of one moment together, row behind row."""
+    names = [name for name in Chain.__struct_fields__ if isinstance(getattr(quotes, name), np.ndarray)]
+    rows = {name: np.concatenate([getattr(quotes, name), getattr(more, name)]) for name in names}
+    return msgspec.structs.replace(quotes, **rows, symbol=(quotes.symbol or ()) + (more.symbol or ()) or None)
+
+
+def symbols(quotes: Chain, root: str) -> Chain:
+    kinds = zip(quotes.expiry, quotes.is_call, quotes.strike, strict=True)
+    spelled = tuple(f"{root}{str(day)[2:].replace('-', '')}{'C' if c else 'P'}{k * 1000:08.0f}" for day, c, k in kinds)
+    return msgspec.structs.replace(quotes, symbol=spelled)
+
+
+def test_contracts_adjusted_for_a_spin_off_are_told_from_the_others() -> None:
+    """AAPL1 delivers something else than 100 shares of AAPL: its quotes are no quotes of the same strikes."""
+    plain = symbols(chain(), "AAPL")
+    other = symbols(msgspec.structs.replace(plain, bid=0.6 * plain.bid, ask=0.6 * plain.ask), "AAPL1")
+    got = quality.inspect_chain(beside(plain, other), SPOT)
+    assert got.usable.tolist() == [True] * 42 + [False] * 42
+    told = found(beside(plain, other))
+    assert (got.grade, told["quotes_adjusted"]) == ("A", 42)
+    assert told.keys() == {"quotes_adjusted", "quotes_below_intrinsic"}  # and nothing of the others by comparison
+
+
+def test_of_two_quotes_of_one_contract_that_differ_neither_is_used() -> None:
+    plain = chain()
+    bid = plain.bid.copy()
+    bid[5] *= 0.9
+    assert found(beside(plain, plain)) == {}
+    twice = beside(plain, msgspec.structs.replace(plain, bid=bid))
+    assert found(twice) == {"quotes_contradictory": 2}
+    assert np.flatnonzero(~quality.inspect_chain(twice, SPOT).usable).tolist() == [5, 47]
+
+
 def test_too_few_usable_quotes_near_the_money_are_grade_d() -> None:
     near = [row for row in range(42) if abs(np.log(chain().strike[row] / SPOT)) < 0.1]
     dead = {row: 0.0 for row in near[5:]}

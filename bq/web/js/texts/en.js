@@ -389,6 +389,8 @@ export default {
   "quality.quotes_no_recent_trade": "Contracts without a trade for a week",
   "quality.quotes_traded_before_session": "Contracts without a trade in the session",
   "quality.quotes_no_open_interest": "Contracts without open interest",
+  "quality.quotes_adjusted": "Contracts adjusted for a split or spin-off, not used",
+  "quality.quotes_contradictory": "Different quotes of one contract, not used",
   "quality.quotes_zero_size": "Quotes of no size",
   "quality.quotes_outside_session": "Quoted while the exchange was closed",
   "quality.vendor_volatility_placeholder": "Vendor’s placeholder volatilities, not used",

@@ -383,6 +383,8 @@ export default {
   "quality.quotes_no_recent_trade": "一周内没有成交的合约",
   "quality.quotes_traded_before_session": "本交易日没有成交的合约",
   "quality.quotes_no_open_interest": "没有未平仓量的合约",
+  "quality.quotes_adjusted": "因拆股或分拆而调整的合约，未采用",
+  "quality.quotes_contradictory": "同一合约的矛盾报价，未采用",
   "quality.quotes_zero_size": "数量为零的报价",
   "quality.quotes_outside_session": "休市期间的报价",
   "quality.vendor_volatility_placeholder": "供应商的占位波动率，未采用",

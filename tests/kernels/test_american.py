@@ -296,6 +296,8 @@ def _difference(rows, column, step, name):
         ("vanna", 5, 1e-4, "delta", 1, 1e-3),
         ("charm", 2, 1e-5, "delta", -1, 1e-3),
         ("theta", 2, 1e-5, "price", -1, 2e-2),  # from the equation; the price's own error moves with time
+        ("vega", 5, 1e-4, "price", 1, 2e-4),
+        ("rho", 3, 1e-4, "price", 1, 2e-4),
     ],
 )
 def test_greeks_are_slopes_of_one_another(name, column, step, of, sign, tolerance):
@@ -306,6 +308,17 @@ def test_greeks_are_slopes_of_one_another(name, column, step, of, sign, toleranc
         assert np.all(got.status == OK)
         want = sign * _difference(rows, column, step, of)
         np.testing.assert_allclose(getattr(got, name), want, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("scheme", TOLERANCE)
+def test_theta_is_what_the_black_scholes_equation_leaves(scheme):
+    rows = years(market(200, 15))
+    spot, _, _, rate, dividend, sigma, _ = rows
+    got = american.price(*rows, scheme=scheme)
+    left = rate * got.price - (rate - dividend) * spot * got.delta - 0.5 * (sigma * spot) ** 2 * got.gamma
+    live = got.status == OK
+    assert live.sum() > 100
+    np.testing.assert_allclose(got.theta[live], left[live], rtol=1e-12, atol=1e-12)
 
 
 def test_volga_is_the_slope_of_vega():

@@ -57,6 +57,20 @@ def test_delta_and_gamma_are_slopes():
     np.testing.assert_allclose(here.gamma, up.delta - down.delta, atol=1e-3)
 
 
+@pytest.mark.parametrize("call", [True, False])
+def test_theta_is_what_the_black_scholes_equation_leaves(call):
+    strike = np.array([90.0, 100, 110])
+    got = american.price_cash_dividends(100.0, strike, 0.4, 0.045, 0.3, call, [0.1, 0.3], [1.0, 1.0])
+    left = 0.045 * got.price - 0.045 * 100.0 * got.delta - 0.5 * (0.3 * 100.0) ** 2 * got.gamma
+    assert (got.status == 0).all()
+    np.testing.assert_allclose(got.theta, left, rtol=1e-11)
+    later, sooner = (
+        american.price_cash_dividends(100.0, strike, 0.4 + h, 0.045, 0.3, call, [0.1 + h, 0.3 + h], [1.0, 1.0]).price
+        for h in (0.01, -0.01)
+    )
+    np.testing.assert_allclose(got.theta, (sooner - later) / 0.02, atol=0.05)  # the price's error over the step
+
+
 def test_no_dividend_is_the_plain_option():
     strike = np.array([80.0, 100, 125])
     got = american.price_cash_dividends(100, strike, 0.5, 0.05, 0.3, False, [NAN, 0.7, -0.1], [1.0, 1.0, 1.0])

@@ -186,6 +186,21 @@ def test_peaks_only_leaves_out_the_shoulders():
     assert peaks.power[0, 0] == every.power[0, 0]
 
 
+def test_significant_is_what_all_its_conditions_say():
+    t, rng = 504, np.random.default_rng(11)
+    x = reference.white(rng, 1500, t) + reference.wave(rng, 1500, t, rng.uniform(20.0, 300.0, (1500, 1)), 0.03)
+    got = spectral.cycles(x)
+    second = spectral.confirm(x, got.period)
+    line, halves = second.line_p < 0.01, (second.half_p < 0.05).all(axis=2)
+    np.testing.assert_array_equal(second.stable, line & halves)
+    q, twice = got.q_value < 0.05, 2.0 * got.period <= t
+    np.testing.assert_array_equal(got.significant, q & twice & line & halves)
+    # each of the three levels decides about some row alone, by a fifth of itself
+    assert (q & twice & halves & ~line & (second.line_p < 0.012)).any()
+    assert (q & twice & line & ~halves & (second.half_p < 0.06).all(axis=2)).any()
+    assert (twice & line & halves & ~q & (got.q_value < 0.06)).any()
+
+
 def test_a_planted_cycle_is_found_and_confirmed():
     rng = np.random.default_rng(4)
     x = reference.white(rng, 100, 504) + reference.wave(rng, 100, 504, 30.0, 0.06)
@@ -364,6 +379,12 @@ def test_trend_is_statsmodels_newey_west(t, lags):
         assert got.slope[i] == pytest.approx(x[i, -t:].mean(), rel=1e-12)
         assert got.t_stat[i] == pytest.approx(reference.newey_west_t(x[i, -t:], lags), rel=1e-10)
     assert (got.n == t).all()
+
+
+@pytest.mark.parametrize(("t", "critical"), [(20, 2.412973), (60, 2.159651), (250, 2.019550)])
+def test_critical_values_are_those_of_the_table(t, critical):
+    # Kiefer & Vogelsang 2005, table 1, Bartlett, 97.5 %: 1.9600, 2.9694, 0.4160, -0.5324 in powers of lags + 1 over t
+    assert spectral.trend(noise(n=1, t=t), window=t).critical[0] == pytest.approx(critical, abs=2e-6)
 
 
 def test_without_a_trend_its_critical_value_is_passed_in_5_percent():

@@ -59,8 +59,9 @@ def test_sample_distribution_is_the_smoothed_one(draws):
     table = terminal.sample(STRIKE, LOW, STEP, draws[None], POINTS)
     spread = min(draws.std(), np.subtract(*np.percentile(draws, [75, 25])) / 1.34)
     smooth = ndtr((GRID[:, None] - draws) / (0.3 * spread * 4096**-0.2)).mean(axis=1)
-    # quartiles by another rule move the width by 1e-3; a draw is shared between two points 0.05 apart
-    np.testing.assert_allclose(table.cdf[0], smooth, rtol=0, atol=2e-4)
+    # quartiles by another rule move the width by 1e-3; a draw is shared between two points 0.05 apart. A width 10 % off
+    # makes 2e-4
+    np.testing.assert_allclose(table.cdf[0], smooth, rtol=0, atol=5e-5)
     assert np.diff(table.cdf[0]).min() >= -1e-15
 
 

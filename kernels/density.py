@@ -241,7 +241,7 @@ def cdf(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
 def put_value(svi: Svi, log_moneyness: npt.ArrayLike) -> F64:
     """Evaluate E[max(K - S, 0)]/F, undiscounted: Black's formula at the smile's variance.
 
-    Arguments and errors as for `density`. The absolute error is 2e-16 of max(1, K/F), so that second differences over
+    Arguments and errors as for `density`. The absolute error is 4e-16 of max(1, K/F), so that second differences over
     strikes keep their meaning down to widths of 1e-6.
     """
     return _values(svi, log_moneyness)[2]

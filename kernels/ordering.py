@@ -8,7 +8,7 @@ in those bits but not in all, which is to 5e-7 of their size: returns do not.
 import numpy as np
 import numpy.typing as npt
 
-from kernels._arrays import F64, I64
+from kernels._arrays import F64, I64, series
 from kernels._jit import helper, kernel
 
 _DIGITS = 3
@@ -84,16 +84,14 @@ def sorted_rows(values: F64, lengths: npt.ArrayLike | None = None) -> F64:
     Returns
     -------
     (n, t) float64
-        As `numpy.sort` would (of zeros, the negative ones come first).
+        As `numpy.sort` would; in which order zeros of either sign come is not told.
 
     Raises
     ------
     ValueError
-        If a length does not fit.
+        If the shapes do not fit or a length is not a whole number of 0 to t.
     """
-    rows = np.array(values, dtype=np.float64, order="C", ndmin=2)
-    size = np.full(rows.shape[0], rows.shape[1]) if lengths is None else np.array(lengths, dtype=np.int64)
-    if size.shape != rows.shape[:1] or (size.size and (size.min() < 0 or size.max() > rows.shape[1])):
-        raise ValueError(f"expected {rows.shape[0]} lengths of 0 to {rows.shape[1]}")
+    given, size = series(values, lengths)
+    rows = given.copy()
     _sort(rows, size, _SHIFTS)
     return rows

@@ -1,5 +1,6 @@
 """What a smile says of the share at expiry: closed forms, integrals, printed numbers, edges."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import integrate
@@ -112,6 +113,19 @@ def test_density_is_negative_exactly_where_g_is():
 def test_distribution_rises(many):
     points = np.linspace(-2, 2, 501)
     assert np.diff(density.cdf(many, points), axis=1).min() > -1e-14
+
+
+def test_put_values_are_right_to_the_last_digits():
+    rng = np.random.default_rng(12)
+    variance = np.exp(rng.uniform(-14.0, 1.0, 300))
+    k = rng.uniform(-5.0, 5.0, 300) * np.sqrt(variance)
+    got = density.put_value(smile.flat(variance), k[:, None])[:, 0]
+    with mp.workdps(40):
+        for w, x, value in zip(variance, k, got, strict=True):
+            root, ratio = mp.sqrt(mp.mpf(w)), mp.exp(mp.mpf(x))
+            d2 = -mp.mpf(x) / root - root / 2
+            exact = ratio * mp.ncdf(-d2) - mp.ncdf(-d2 - root)
+            assert abs(value - exact) <= 4e-16 * max(1, ratio)
 
 
 def test_far_strikes_are_certain():

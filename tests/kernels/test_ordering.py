@@ -41,4 +41,6 @@ def test_a_length_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="lengths"):
         sorted_rows(np.zeros((2, 3)), [1, 4])
     with pytest.raises(ValueError, match="lengths"):
-        sorted_rows(np.zeros((2, 3)), [1])
+        sorted_rows(np.zeros((2, 3)), [1, 2, 3])
+    with pytest.raises(ValueError, match="whole numbers"):
+        sorted_rows(np.zeros((2, 3)), [1.5, 2])

@@ -5,8 +5,8 @@ moving average has a "cycle" by construction: Slutsky 1937; Nelson & Kang 1981);
 and as one of all the peaks that were looked at; and what passes must also look like a line and be there in both halves
 of the sample. On random walks the usual answer is: nothing.
 
-`phase`, `trend` and `band_signals` (what a cycle or a trend is doing at the last observation) live in
-`kernels.end_point`, the corrections for many tests in `kernels.significance`; they are part of this door.
+`phase`, `trend` and `band_signals` (what a cycle or a trend is doing at the last observation) live in `kernels.phase`
+and `kernels.end_point`, the corrections for many tests in `kernels.significance`; they are part of this door.
 """
 
 from typing import Final, NamedTuple
@@ -18,8 +18,9 @@ from kernels import status as st
 from kernels._arrays import F64, I8, I64, Bool, series
 from kernels._confirmation import confirmations
 from kernels._periodogram import ewma_standardise, periodograms
-from kernels.end_point import PEAK, TROUGH, UNDETERMINED, BandSignals, Phase, Trend, band_signals, phase, trend
+from kernels.end_point import BandSignals, Trend, band_signals, trend
 from kernels.fourier_tables import LONGEST, SHORTEST, bins, fourier, line_test
+from kernels.phase import PEAK, TROUGH, UNDETERMINED, Phase, phase
 from kernels.significance import benjamini_hochberg, fisher_g_pvalue
 
 __all__ = [

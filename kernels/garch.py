@@ -255,6 +255,11 @@ def loglikelihood(
         NaN for a row with NaN or infinity within its length, no variance, fewer than two observations, or parameters
         outside their domain.
 
+    Raises
+    ------
+    ValueError
+        If shapes, lengths or the start's name do not fit. Never for a bad row.
+
     Notes
     -----
     With `start="backcast"` h is kept within `arch`'s loose bounds (an exponentially weighted variance over and times
@@ -293,6 +298,11 @@ def conditional_variance(
     (n, t) float64
         h[i, t] in per cent squared, known before returns[i, t]; NaN beyond a row's length and in rows without a fit.
         Standardised residuals are `(returns - mu[:, None]) / sqrt(h)`.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, or the fit is of another number of series.
     """
     sample = _sample_start(start)
     values, size = series(returns, lengths)
@@ -313,6 +323,13 @@ def _same_rows(fitted: GarchFit, size: I64) -> GarchFit:
 
 def forecast(fitted: GarchFit, horizon: int) -> F64:
     """Forecast the variance of each of the next steps.
+
+    Parameters
+    ----------
+    fitted : GarchFit
+        Of n series.
+    horizon : int
+        Steps, at least 0.
 
     Returns
     -------
@@ -350,6 +367,11 @@ def window_variance(fitted: GarchFit, horizons: npt.ArrayLike) -> F64:
     -------
     (n, k) float64
         In per cent squared over the whole window; `sqrt(252 / horizons * window_variance)` is per cent a year.
+
+    Raises
+    ------
+    ValueError
+        If the horizons are not whole numbers of at least 1.
     """
     steps = _horizons(horizons)
     total = np.cumsum(forecast(fitted, int(steps.max(initial=0))), axis=1)

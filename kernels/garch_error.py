@@ -139,6 +139,11 @@ def window_error(
         Standard error of the square root of `garch.window_variance` over its value, at most 1; at least the error of
         a constant variance estimated from as many residuals of the same kurtosis, which is all there is where `alpha`
         is 0 or the information matrix is singular. NaN in rows without a fit.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, the fit is of another number of series, or the horizon is negative.
     """
     if horizon < 0:
         raise ValueError(f"horizon must not be negative, got {horizon}")

@@ -227,6 +227,16 @@ def test_shrunk_value_is_the_posterior_mean(searched):
     np.testing.assert_allclose([result.prior_mean[0], result.prior_variance[0]], [mean, excess], rtol=1e-9)
 
 
+def test_where_the_typical_butterfly_gains_the_prior_is_still_nothing():
+    quotes = make_chain(np.arange(90.0, 111.0, 2.5), wide=0.1)
+    measures = make_measures(quotes["strike"], sds=(0.06,))
+    result = butterfly.search(butterfly.Quotes(**quotes), measures, 0.0, DISCOUNT, top=100)
+    n = result.eligible[0]
+    assert 10 < n < 100
+    assert np.mean(result.best.ev[0, :n, 0] / result.best.max_loss[0, :n]) > 0.05
+    assert result.prior_mean[0] == 0.0
+
+
 def test_evaluate_says_the_same_as_the_search(searched, request):
     result, _ = searched
     quotes = CHAINS[request.node.callspec.id]

@@ -45,6 +45,11 @@ def test_the_density_is_the_kernel_estimate_of_scipy() -> None:
     expected = gaussian_kde(logs, bw_method=width / logs.std(ddof=1))(np.log(grid)) / grid
     found = outcomes.density(LOGS, grid, float(logs[0] - LOGS[0]))
     np.testing.assert_allclose(found, expected, atol=0.012 * expected.max())
+    # and the estimate of the binned sample, each bin at its middle, to the last digits
+    counts, edges = np.histogram(logs, outcomes.BINS)
+    z = (np.log(grid)[:, None] - 0.5 * (edges[1:] + edges[:-1])) / width
+    binned = (counts * np.exp(-0.5 * z * z)).sum(axis=1) / (logs.size * width * np.sqrt(2.0 * np.pi)) / grid
+    np.testing.assert_allclose(found, binned, rtol=1e-9)
     wide = 100.0 * np.exp(np.linspace(-2.0, 2.0, 4001))
     mass = np.trapezoid(outcomes.density(LOGS, wide, float(logs[0] - LOGS[0])), wide)
     assert mass == pytest.approx(1.0, abs=1e-6)

@@ -580,6 +580,19 @@ def test_a_horizon_below_one_is_refused():
         arima.forecast(arima.fit(levels), levels, 0)
 
 
+@pytest.mark.parametrize("margin", [0.5, 2.0])
+def test_the_walk_stays_unless_it_is_beaten_by_the_margin(margin):
+    rng = np.random.default_rng(41)
+    steps = 0.01 * rng.standard_normal((600, 61))
+    levels = 4.6 + np.cumsum(steps[:, 1:] + 0.3 * steps[:, :-1], axis=1)
+    fit = arima.fit(levels, orders=((0, 1, 0), (0, 1, 1)), random_walk_margin=margin)
+    lead = fit.all_criterion[:, 0] - fit.all_criterion[:, 1]
+    inner = np.abs(arima.fit(levels, orders=((0, 1, 1),)).ma[:, 0]) < 0.98  # admissible
+    assert inner.mean() > 0.95
+    np.testing.assert_array_equal(fit.order[inner, 2] == 1, lead[inner] >= margin)
+    assert ((lead < margin) & (lead > 0.9 * margin))[inner].any()
+
+
 def test_a_fit_of_other_rows_is_refused():
     levels = walks(2)
     with pytest.raises(ValueError, match="fit of 1 series for 2"):

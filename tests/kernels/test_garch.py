@@ -162,6 +162,24 @@ def test_standard_errors_are_archs():
     np.testing.assert_allclose(ours.std_err[0], theirs, rtol=2e-2)
 
 
+def test_auto_takes_the_richer_model_by_the_corrected_criterion():
+    n, t = 3000, 60
+    y = reference.simulate(np.random.default_rng(31), n, t, gamma=0.15)
+    plain, rich, auto = (garch.fit(y, model=model) for model in ("garch", "gjr", "auto"))
+
+    def aicc(fitted, k):
+        return -2.0 * fitted.loglik + 2.0 * k + 2.0 * k * (k + 1.0) / (t - k - 1.0)
+
+    gain = aicc(plain, 4) - aicc(rich, 5)
+    good = np.isfinite(gain) & (rich.loglik >= plain.loglik) & (np.abs(gain - 2.0) > 1e-6)
+    assert good.mean() > 0.9
+    # `auto` has another start, and of so few returns one row in a thousand may end on another maximum
+    assert ((auto.gamma != 0.0) != (gain > 2.0))[good].sum() <= 3
+    # of three parameters and four the correction would be another
+    other = aicc(plain, 3) - aicc(rich, 4)
+    assert ((other > 2.0) != (gain > 2.0))[good].sum() > 6
+
+
 def test_standard_errors_are_those_of_exact_scores():
     y = reference.simulate(np.random.default_rng(6), 1, 900, alpha=0.06, gamma=0.1, beta=0.8, nu=6.0)
     ours = garch.fit(y, model="gjr", dist="t")

@@ -331,6 +331,30 @@ def test_phase_is_scipys_least_squares(period, amplitude):
     assert got.period[0] == pytest.approx(refined, rel=1e-6)
 
 
+def test_determined_is_an_amplitude_beyond_twice_its_own_error():
+    n, t, period = 400, 120, 50.3
+    rng = np.random.default_rng(21)
+    returns = reference.white(rng, n, t - 1) + reference.wave(rng, n, t - 1, period, 0.03)
+    y = np.cumsum(np.pad(returns, ((0, 0), (1, 0))), axis=1)
+    got = spectral.phase(y, period, refine=False)
+    u = 2 * np.pi / period * (np.arange(t) - (t - 1.0))
+    columns = np.stack([np.ones(t - 1), np.diff(np.cos(u)), np.diff(np.sin(u))], axis=1)
+    determined, without_covariance = [], []
+    for row in y:
+        d = np.diff(row)
+        rest = d - columns @ np.linalg.lstsq(columns, d, rcond=None)[0]
+        ar1 = rest[1:] @ rest[:-1] / (rest @ rest)
+        design, target = columns[1:] - ar1 * columns[:-1], d[1:] - ar1 * d[:-1]
+        beta = np.linalg.lstsq(design, target, rcond=None)[0]
+        noise = ((target - design @ beta) ** 2).sum() / (t - 2 - 3)
+        covariance = noise * np.linalg.inv(design.T @ design)[1:, 1:]
+        for found, matrix in ((determined, covariance), (without_covariance, np.diag(np.diag(covariance)))):
+            found.append(beta[1:] @ beta[1:] > 2.0 * np.sqrt(beta[1:] @ matrix @ beta[1:]))
+    np.testing.assert_array_equal(got.determined, determined)
+    assert 0.2 < got.determined.mean() < 0.8
+    assert (np.array(without_covariance) != determined).any()
+
+
 def test_a_clean_wave_gives_its_angle_amplitude_and_period():
     t, angle = np.arange(505) - 504.0, np.array([-3.0, -1.0, 0.0, 2.0])
     y = 4.6 + 3e-4 * t + 0.05 * np.cos(2 * np.pi / 31.0 * t + angle[:, None])

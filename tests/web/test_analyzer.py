@@ -101,6 +101,18 @@ def test_the_verdict_comes_first_and_every_figure_is_the_api_s(visit):
     expect(page.locator(".quality")).to_contain_text(f"data {a['extended']['quality']['grade']}")
 
 
+def test_a_position_that_earns_all_the_way_up_has_no_upper_break_even(visit):
+    """A broken wing that is opened for a credit."""
+    seen = visit()
+    page = seen.open("#/analyze/SIM002")
+    b = analysis_of(seen, "SIM002")["butterfly"]
+    assert b["breakeven_upper"] == 0.0 < b["breakeven_lower"]
+
+    expect(page.locator(".ticket")).to_contain_text(f"${b['breakeven_lower']:,.2f} – –")
+    expect(page.locator('[data-chart-frame="payoff"]')).not_to_contain_text("$0.00.")
+    check_charts(page, analysis_of(seen, "SIM002"))
+
+
 def test_every_chart_is_drawn_from_the_answer_and_says_what_it_shows(visit):
     seen = visit()
     page = seen.open("#/analyze/AAPL")

@@ -120,19 +120,23 @@ def test_a_scan_can_be_cancelled(visit):
 
 
 def test_an_answer_older_than_what_the_events_told_is_not_shown(visit):
-    page = visit().open("#/scan")
+    seen = visit()
+    page = seen.open("#/scan")
     page.get_by_label("What to scan").select_option("all")
     page.get_by_role("button", name="Start a scan").click()
     expect(page.get_by_role("progressbar", name="Scan")).to_be_visible()
     held = []
-    page.route("**/api/scan/status", lambda route: held.append((route, route.fetch())))
+    page.route("**/api/scan/status", lambda route: held.append(route))
 
-    page.get_by_role("button", name="Cancel").click()
+    with page.expect_request("**/api/scan/status"):
+        page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("the last one was cancelled")).to_be_visible()
-    ((route, answer),) = held
-    late = answer.json() | {"is_scanning": True, "state": "cancelling"}
+    while not held:
+        page.wait_for_timeout(10)
+    late = seen.context.request.get(f"{seen.server.url}/api/scan/status").json()
+    late |= {"is_scanning": True, "state": "cancelling"}
     with page.expect_response("**/api/scan/status"):
-        route.fulfill(json=late)
+        held[0].fulfill(json=late)
     page.wait_for_timeout(200)  # for the page to do what it should not
     expect(page.get_by_text("the last one was cancelled")).to_be_visible()
     expect(page.get_by_role("button", name="Start a scan")).to_be_enabled()

@@ -37,6 +37,8 @@ export function makeFormats(language) {
     signed: (value, places = 2) => write(value, { ...digits(places), ...signed }),
     money: (value, places = 2) => write(value, { ...dollars, ...digits(places) }),
     signedMoney: (value, places = 2) => write(value, { ...dollars, ...digits(places), ...signed }),
+    // A break-even; 0 says that there is none on its side.
+    breakeven: (price) => write(price || NaN, { ...dollars, ...digits(2) }),
     // A strike: cents only where it has them.
     strike,
     // Three strikes, kept on one line.

@@ -29,6 +29,8 @@ test("an address survives being written and read", () => {
 test("numbers carry their units, a true minus, and a dash where there is none", () => {
   const f = makeFormats("en");
   assert.equal(f.money(1234.5), "$1,234.50");
+  assert.equal(f.breakeven(207.596), "$207.60");
+  assert.equal(f.breakeven(0), "–"); // the API's word for none
   assert.equal(f.signedMoney(-1.575), "−$1.58");
   assert.equal(f.signedMoney(4.55), "+$4.55");
   assert.equal(f.share(0.436064), "43.6 %");

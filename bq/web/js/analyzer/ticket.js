@@ -16,7 +16,7 @@ export function ticketPanel(analysis) {
       fact(b.is_credit_strategy ? "figure.credit" : "figure.debit", f().money(b.net_debit), perShare.cloneNode(true)),
       fact("figure.maxProfit", h("span.gain", {}, f().money(b.max_profit)), perShare.cloneNode(true)),
       fact("figure.maxLoss", h("span.loss", {}, f().money(b.max_loss)), perShare.cloneNode(true)),
-      fact("figure.breakevens", `${b.breakeven_lower ? f().money(b.breakeven_lower) : "–"} – ${f().money(b.breakeven_upper)}`),
+      fact("figure.breakevens", `${f().breakeven(b.breakeven_lower)} – ${f().breakeven(b.breakeven_upper)}`),
       fact("figure.ratio", f().number(b.profit_ratio)),
       fact("figure.riskLevel", tCode("level", analysis.risk_level))),
     h("h3", {}, t("ticket.plan")),

@@ -28,7 +28,7 @@ export function fanChart(analysis) {
       layout: {
         xaxis: dayAxis(),
         yaxis: { tickformat: "$,~f", hoverformat: "$,.2f", title: { text: t("axis.price") } },
-        ...placed([...strikes.map((strike) => strikeLine(strike, ahead[0], expiry, colours)), expiryLine(expiry, colours), earning(b, ahead[0], expiry, colours)]),
+        ...placed([...strikes.map((strike) => strikeLine(strike, ahead[0], expiry, colours)), expiryLine(expiry, colours), earning(b, future, ahead[0], expiry, colours)]),
       },
       summary: t("fan.summary", {
         forecast: f().money(analysis.arima.mean_forecast), expiry: f().day(expiry),
@@ -54,11 +54,13 @@ function expiryLine(expiry, colours) {
   };
 }
 
-// Where the position earns at expiry.
-function earning(b, from, to, colours) {
+// Where the position earns at expiry; as far as the chart goes on a side without a break-even.
+function earning(b, future, from, to, colours) {
+  const low = Math.min(b.lower_strike, ...future.map((point) => point.lower));
+  const high = Math.max(b.upper_strike, ...future.map((point) => point.upper));
   return {
     shape: {
-      type: "rect", x0: from, x1: to, y0: b.breakeven_lower || b.lower_strike, y1: b.breakeven_upper, line: { width: 0 },
+      type: "rect", x0: from, x1: to, y0: b.breakeven_lower || low, y1: b.breakeven_upper || high, line: { width: 0 },
       fillcolor: faint(colours.gain, 0.1), layer: "below",
     },
     annotation: null,

@@ -42,7 +42,7 @@ export function payoffChart(analysis, own) {
       },
       summary: t("payoff.summary", {
         profit: f().money(b.max_profit), center: f().strike(b.center_strike), loss: f().money(b.max_loss),
-        from: f().money(b.breakeven_lower), to: f().money(b.breakeven_upper),
+        from: f().breakeven(b.breakeven_lower), to: f().breakeven(b.breakeven_upper),
       }),
       columns: [{ title: t("axis.price") }, { title: t("payoff.expiry"), align: "end" }, { title: t("payoff.today"), align: "end" }],
       rows: payoff.spot.map((x, i) => [

@@ -78,13 +78,13 @@ function ruler(a) {
   const profitFrom = b.breakeven_lower || low;
   const label = t("watchlist.ruler", {
     low: f().money(a.lower_bound), high: f().money(a.upper_bound),
-    from: f().money(b.breakeven_lower), to: f().money(b.breakeven_upper), spot: f().money(a.current_price),
+    from: f().breakeven(b.breakeven_lower), to: f().breakeven(b.breakeven_upper), spot: f().money(a.current_price),
   });
   return svg("svg.ruler", { role: "img", "aria-label": label },
     svg("title", {}, label),
     svg("line.axis", { x1: "2%", x2: "98%", y1: 17, y2: 17 }),
     svg("rect.band", { ...span(a.lower_bound, a.upper_bound), y: 9, height: 16, rx: 3 }),
-    svg("rect.profit", { ...span(profitFrom, b.breakeven_upper), y: 15, height: 4, rx: 2 }),
+    svg("rect.profit", { ...span(profitFrom, b.breakeven_upper || high), y: 15, height: 4, rx: 2 }),
     strikes.map((strike) => svg("line.strike", { x1: x(strike), x2: x(strike), y1: 5, y2: 29 })),
     svg("circle.spot", { cx: x(a.current_price), cy: 17, r: 4.5 }));
 }

@@ -222,8 +222,10 @@ def invert_rows(
                     last_premium[i] = premium
                 inside = low[i] < guess < high[i]
                 met = abs(miss) <= _MISS
-                # A secant step's miss is C times the product of the last two; the one before tells C.
-                settled = inside and miss * miss < _MISS * max(abs(last_miss[i]), miss_before[i])
+                # A secant step's miss is C times the product of the last two, miss = C last before: the next will be
+                # C miss last = miss**2 / before. The miss of a forced step, often the last, is no part of this.
+                before = miss_before[i] if miss_before[i] > 0.0 else abs(last_miss[i])
+                settled = inside and miss * miss < _MISS * before
                 if modelled:
                     miss_before[i] = abs(last_miss[i])
                     last_miss[i] = miss

@@ -22,6 +22,11 @@ def benjamini_hochberg(p: npt.ArrayLike) -> F64:
     (..., m) float64
         q-values, at least as large as p and in the same order; NaN where p is NaN.
 
+    Raises
+    ------
+    ValueError
+        For a single number: it is no family.
+
     References
     ----------
     Y. Benjamini and Y. Hochberg (1995), Controlling the false discovery rate, J. R. Statist. Soc. B 57, 289-300. Holds
@@ -33,7 +38,9 @@ def benjamini_hochberg(p: npt.ArrayLike) -> F64:
     array([0.02, 0.04, 0.04, 0.02])
     """
     values = np.asarray(p, dtype=np.float64)
-    m = values.shape[-1] if values.ndim else 0
+    if values.ndim == 0:
+        raise ValueError(f"expected p-values along an axis, got the number {values}")
+    m = values.shape[-1]
     if values.size == 0:
         return values.copy()
     order = np.argsort(values, axis=-1, kind="stable")  # NaN last

@@ -271,6 +271,11 @@ def test_benjamini_hochberg_is_scipys_and_statsmodels(m):
     np.testing.assert_allclose(got, multipletests(p, method="fdr_bh")[1], rtol=1e-13)
 
 
+def test_benjamini_hochberg_of_a_single_number_is_refused():
+    with pytest.raises(ValueError, match="along an axis"):
+        spectral.benjamini_hochberg(0.01)
+
+
 def test_benjamini_hochberg_works_row_by_row_and_leaves_out_nan():
     p = np.random.default_rng(3).random((5, 12))
     p[1, 4:] = np.nan

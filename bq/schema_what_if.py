@@ -89,9 +89,8 @@ class WhatIfRisk(Struct, frozen=True):
         float | None,
         Meta(
             description="a quarter of the growth-optimal share of capital; 0 where ev_bound is not positive or the "
-            "history not sound, null "
-            "where the loss is not bounded. Knows of no search: legs that an analysis picked as the best of thousands "
-            "have 0 there where ev_shrunk is not positive"
+            "history not sound, null where the loss is not bounded. Knows of no search: legs that an analysis picked "
+            "as the best of thousands have 0 there where ev_shrunk is not positive"
         ),
     ]
     levels: list[Level]

@@ -117,3 +117,13 @@ def wave(rng, n, t, period, amplitude):
     """Log returns of a wave in the log price, of random phase."""
     start = rng.uniform(0, 2 * np.pi, (n, 1))
     return np.diff(amplitude * np.cos(2 * np.pi / period * np.arange(t + 1) + start))
+
+
+def noise(n=6, t=504, seed=1):
+    return white(np.random.default_rng(seed), n, t)
+
+
+def ragged(n=70, t=260, seed=2):
+    rng = np.random.default_rng(seed)
+    x = white(rng, n, t) + wave(rng, n, t, 21.0, 0.05)
+    return x, rng.integers(64, t + 1, n)

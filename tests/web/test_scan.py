@@ -22,6 +22,14 @@ def scan(page) -> None:
     expect(page.locator(".ranking tbody tr").first).to_be_visible()
 
 
+def scanned(visit):
+    """Give a visitor whose watchlist has been scanned."""
+    seen = visit()
+    seen.context.add_init_script(WATCHING)
+    scan(seen.open("#/scan"))
+    return seen
+
+
 def test_a_server_that_never_scanned_says_so(visit):
     seen = visit()
     never = {"is_scanning": False, "state": "idle", "last_scan": None, "next_scan": None, "failed": 0}
@@ -158,9 +166,7 @@ def tell(page, first: dict, *events: dict) -> None:
 
 
 def test_a_ranking_that_was_overtaken_by_a_newer_one_is_not_shown(visit):
-    seen = visit()
-    seen.context.add_init_script(WATCHING)
-    scan(seen.open("#/scan"))
+    seen = scanned(visit)
     page = seen.page
     ranking = seen.context.request.get(f"{seen.server.url}/api/rankings?limit=1000").json()
     before, after = "2026-11-24T21:30:00Z", "2026-11-25T21:30:00Z"
@@ -182,9 +188,7 @@ def test_a_ranking_that_was_overtaken_by_a_newer_one_is_not_shown(visit):
 
 
 def test_a_ranking_is_read_when_a_server_that_has_just_begun_comes_to_know_of_it(visit):
-    seen = visit()
-    seen.context.add_init_script(WATCHING)
-    scan(seen.open("#/scan"))
+    seen = scanned(visit)
     page = seen.page
     idle = answered(False, "idle", None, 0) | {"task_id": None}
     tell(page, idle, answered(False, "completed", "2026-11-25T21:30:00Z", 10))
@@ -194,9 +198,7 @@ def test_a_ranking_is_read_when_a_server_that_has_just_begun_comes_to_know_of_it
 
 
 def test_who_types_a_filter_goes_on_typing_when_the_ranking_is_read_anew(visit):
-    seen = visit()
-    seen.context.add_init_script(WATCHING)
-    scan(seen.open("#/scan"))
+    seen = scanned(visit)
     page = seen.page
     box = page.get_by_role("searchbox", name="Ticker or name")
     box.press_sequentially("sim")
